@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tiny
+from intaglio.audit.membership.methods.pia import PIA
 from intaglio.bench.kit import suspects
 from intaglio.bench.kit.methods import default_method
 from intaglio.bench.membership import bench as membership
@@ -69,6 +70,8 @@ def test_every_row_in_every_regime_it_can_be_asked_in_and_goes_on_where_it_was(b
         "loss-gap alone": shared | {"captioned"},
         "pia": shared | {"captioned"},
         "pia alone": shared | {"captioned"},
+        "pian": shared | {"captioned"},
+        "pian alone": shared | {"captioned"},
         "update-alignment": shared,
     }
     row = figures["rows"]["pia"]["null"]
@@ -111,8 +114,36 @@ def test_figures_are_those_of_planted_scores():
     assert row["realised_rate"] == pytest.approx(1 / 6)
     assert row["realised_rate_interval"][0] < 0.05 < row["realised_rate_interval"][1]
     assert (row["seconds"], row["calls"]) == (2.0, 10.0)
+    assert row["members_called"] == 0.5
     null = [{**found[0], "condition": "null"}]
+    assert _by_condition(_parts(null[0], "toy"))["null"]["members_called"] is None
     assert _by_condition(_parts(null[0], "toy"))["null"]["realised_rate"] == pytest.approx(3 / 5)
+
+
+def test_a_row_whose_both_sides_count_is_calibrated_on_both():
+    """39 controls: members of both suspects lie beyond them, above in one and below in the other; two others of six."""
+    controls = list(np.linspace(0, 1, 39))
+    about = {"method": "toy", "sides": "both", "condition": "paper", "seconds": 2.0, "calls": 10.0}
+    found = [
+        {**about, "scores": {"": [[3.0, 4.0], [0.1, 0.2, 2.0], controls]}},
+        {**about, "scores": {"": [[-3.0, -4.0], [0.1, -0.2, 0.3], controls]}},
+    ]
+    row = _by_condition([part for one in found for part in _parts(one, "toy")])["paper"]
+    assert (row["members_called"], row["realised_rate"]) == (1, pytest.approx(1 / 3))
+    few = [{**one, "scores": {"": [*one["scores"][""][:2], controls[:38]]}} for one in found]
+    row = _by_condition([part for one in few for part in _parts(one, "toy")])["paper"]
+    assert (row["members_called"], row["realised_rate"]) == (None, None), "too few controls: no verdict at all"
+
+
+def test_a_variant_is_its_method_with_the_given_settings(bench, monkeypatch):
+    monkeypatch.undo()
+    assert bench._methods()["pian"] == PIA(normalise=True)
+    assert bench._methods()["pia"] == PIA()
+    assert list(replace(bench, rows=("pian", "pia"))._methods()) == ["pia", "pian"]
+    with pytest.raises(ValueError, match="rows has no method 'pain'"):
+        replace(bench, rows=("pain",))
+    with pytest.raises(BadInput, match="cgi-dm leaves its verdict to another method"):
+        replace(bench, rows=("cgi-dm",))._methods()
 
 
 def test_a_suspect_of_the_published_dose_is_asked_about_another_set_in_a_worker_too(bench):

@@ -243,8 +243,18 @@ def test_preset_reference_is_the_published_procedure_and_flags_win():
     assert fewer.method == CGIDM.reference(steps=5)
 
 
+def test_preset_pian_is_the_normalised_form_of_pia():
+    from intaglio.audit.membership.methods.pia import PIA
+
+    target, path = VERBS["authenticate"].methods["pia"].target, ["authenticate", "pia"]
+    needed = ["--suspect", "s", "--images", "i", "--controls", "c"]
+    read = partial(parsing.read_command, VERBS["authenticate"].command, target)
+    made = parsing.with_method(read(needed, path, parsing.preset_file(path, "pian")), target)
+    assert made.method == PIA(normalise=True)
+
+
 def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(BadInput, match="no preset 'refrence'; did you mean reference"):
         parsing.preset_file(["authenticate", "cgi-dm"], "refrence")
     with pytest.raises(BadInput, match="it has none"):
-        parsing.preset_file(["authenticate", "pia"], "reference")
+        parsing.preset_file(["authenticate", "clid"], "reference")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from intaglio.commands.kit.early_checks import OF_WEIGHTS
-from intaglio.commands.kit.source_settings import load
+from intaglio.commands.kit.source_settings import class_variable, load
 from intaglio.metrics.statistics.conformal import threshold
 from intaglio.metrics.statistics.enough_controls import fewest_controls
 from intaglio.models.weights_file import PICKLE_SUFFIXES
@@ -23,6 +23,9 @@ WRONG = {
     "finetune lora --images {f} --prompt x --model none": "none does not exist, and no embedded model is called so",
     "finetune lora --images {empty} --prompt x": "holds no PNG",
     "finetune lora --images {link} --prompt x": "is a link that leads nowhere",
+    f"{AUDIT.replace('loss-gap', 'secmi')} --fpr 0.5": "for which 3 are needed where scores to both sides count",
+    f"{AUDIT} --fpr 0.5 --signals secmi": "for which 3 are needed where scores to both sides count",
+    f"{AUDIT.replace('loss-gap', 'secmi')} --fpr 0.4 --signals secmi loss-gap": "for which 2 are needed: nothing",
     AUDIT: "1 different control cannot show a false-positive rate of 0.05, for which 19 are needed",
     f"{AUDIT} --fpr 0.5 --boxes none": "none does not exist; check the path of --boxes",
     f"{AUDIT} --fpr 0.5 --similarity none.pt": "none.pt does not exist; check the path of --similarity",
@@ -94,5 +97,14 @@ def test_folders_of_pictures_are_flags_of_their_command():
 
 @pytest.mark.parametrize("rate", [0.5, 0.34, 1 / 3, 0.1, 0.05, 0.07, 0.01])
 def test_the_fewest_controls_are_the_first_that_give_a_threshold(rate):
-    with_threshold = [n for n in range(1, 120) if threshold(range(n), rate).value is not None]
-    assert fewest_controls(rate) == with_threshold[0]
+    for sides in ("upper", "both"):
+        with_threshold = [n for n in range(1, 240) if threshold(range(n), rate, sides=sides).value is not None]
+        assert fewest_controls(rate, sides) == with_threshold[0]
+
+
+@pytest.mark.parametrize("name", list(VERBS["authenticate"].methods))
+def test_class_variables_read_from_the_source_are_those_of_the_class(name):
+    target = VERBS["authenticate"].methods[name].target
+    for variable in ("sides", "judges", "role"):
+        assert class_variable(target, variable) == getattr(load(target), variable)
+    assert class_variable(target, "needs_base") is load(target).needs_base

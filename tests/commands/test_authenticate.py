@@ -9,7 +9,9 @@ import torch
 
 import tiny
 from intaglio import cli
+from intaglio.audit.membership.family import Authentication
 from intaglio.audit.membership.methods.pia import PIA
+from intaglio.audit.membership.methods.secmi import SecMI
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
 from intaglio.commands.authenticate import Authenticate
 from intaglio.commands.kit.source_settings import load
@@ -105,8 +107,11 @@ def test_other_captions_are_another_run(scene, tmp_path):
 @pytest.mark.parametrize("method", list(FAST))
 def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else []
-    own = load(VERBS["authenticate"].methods[method].target).own_captions == "needed"
-    code, out, said = scene(method, "--fpr", "0.2", *(["--own-captions"] if own else ["--prompt", "cat"]), *words)
+    kind = load(VERBS["authenticate"].methods[method].target)
+    own, tails = kind.own_captions == "needed", 2 if kind.sides == "both" else 1
+    code, out, said = scene(
+        method, "--fpr", f"{tails / 5}", *(["--own-captions"] if own else ["--prompt", "cat"]), *words
+    )
     folder = only_run(tmp_path)
     assert code == 0, said
     assert ("each picture’s own caption" in (folder / "report.html").read_text()) is own
@@ -114,7 +119,10 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert "0.png" in out
     verdict = json.loads((folder / "verdict.json").read_text())
     assert [row["name"] for row in verdict["questioned"]] == ["0.png", "1.png"]
-    assert all(row["p_value"] in (0.2, 0.4, 0.6, 0.8, 1.0) for row in verdict["questioned"])
+    assert all(
+        row["p_value"] in ((0.4, 0.8, 1.0) if tails == 2 else (0.2, 0.4, 0.6, 0.8, 1.0))
+        for row in verdict["questioned"]
+    )
     assert verdict["threshold"]["controls"] == 4
     assert verdict["separation"] is None
     kinds = {"original", "partial", "recovered"} if method == "cgi-dm" else {"original"}
@@ -127,6 +135,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert float(rows[0]["score"]) == verdict["questioned"][0]["score"]
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "done"
+    assert record["settings"].get("two_sided") == (["score"] if tails == 2 else None)
     assert record["settings"]["prompt"] == ("" if own else "cat")
     assert set(record["inputs"]) >= {"suspect", "base", "images", "controls"}
     assert len(list((folder / "records" / "picture").iterdir())) == 6
@@ -182,7 +191,7 @@ def test_a_box_is_the_picture_that_is_judged(scene, tmp_path):
 
 
 def test_a_suspect_alone_is_judged_by_its_own_score(scene, tmp_path):
-    code, _, _ = scene("secmi", "--alone", "--fpr", "0.2")
+    code, _, _ = scene("secmi", "--alone", "--fpr", "0.4")
     assert code == 0
     verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
     assert all("base" not in row["signals"] for row in verdict["questioned"])
@@ -198,6 +207,26 @@ def test_too_few_controls_are_refused_before_a_model_is_read(scene, monkeypatch)
     assert (code, out) == (2, "")
     assert "4 different controls cannot show a false-positive rate of 0.01, for which 99 are needed" in err
     assert "or ask for --fpr 0.2" in err
+    code, out, err = scene("secmi", "--fpr", "0.2")
+    assert (code, out) == (2, "")
+    assert "for which 9 are needed where scores to both sides count" in err
+    assert "or ask for --fpr 0.4" in err
+
+
+def test_the_table_has_low_scores_first_too_where_both_sides_count(scene, monkeypatch):
+    """By p-value: of two pictures the one below all four controls comes first."""
+    scores = torch.tensor([0.15, -5.0, 0.1, 0.2, 0.3, 0.4])
+
+    def told(self, inputs, images, run):
+        return Authentication("secmi", images.names, scores, {"suspect": scores})
+
+    monkeypatch.setattr(SecMI, "audit", told)
+    code, out, _ = scene("secmi", "--alone", "--fpr", "0.4")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1].split()[:3] == ["1.png", "-5", "0.4"]
+    assert "in the set, below the lower threshold (p = 0.4)" in lines[1]
+    assert lines[2].split()[:3] == ["0.png", "0.15", "0.8"]
 
 
 def test_known_holdouts_measure_the_audit(scene, tmp_path):

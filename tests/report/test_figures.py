@@ -94,7 +94,7 @@ def test_strip_plot_draws_each_picture_once_and_the_threshold():
         Strip("questioned", [Dot(0.9, "a<b", "in"), Dot(0.2, "b", "out")]),
         Strip("controls", [Dot(0.3, f"c{k}", "ctl") for k in range(5)]),
     ]
-    figure = strip_plot(strips, 0.5, "score")
+    figure = strip_plot(strips, [0.5], "score")
     assert [len(elements_of_class(figure, css)) for css in ("in", "out", "ctl")] == [1, 1, 5]
     cut = [e for e in svg_of(figure).iter() if e.get("class") == "cut"]
     left, right = elements_of_class(figure, "out")[0], elements_of_class(figure, "in")[0]
@@ -103,7 +103,7 @@ def test_strip_plot_draws_each_picture_once_and_the_threshold():
 
 
 def test_strip_plot_without_threshold_or_scores():
-    figure = strip_plot([Strip("questioned", [])], None, "score")
+    figure = strip_plot([Strip("questioned", [])], [], "score")
     assert not [e for e in svg_of(figure).iter() if e.get("class") == "cut"]
 
 
@@ -139,7 +139,7 @@ def test_p_values_are_sorted_and_kept_apart_from_zero():
 
 
 def test_place_counts_the_controls_below():
-    figure = place_in_nulls(0.5, [0.1, 0.2, 0.7], 0.6, "out", (0.0, 1.0))
+    figure = place_in_nulls(0.5, [0.1, 0.2, 0.7], [0.6], "out", (0.0, 1.0))
     assert "above 2 of 3 controls" in str(figure)
 
 

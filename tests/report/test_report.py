@@ -103,6 +103,44 @@ def test_the_best_controls_are_shown_as_the_questioned_are(audited):
     assert section.count("control, above the threshold") == min(4, len(above))
 
 
+def test_where_both_sides_count_every_chart_and_word_has_both_thresholds(tmp_path):
+    folder = audit_run(tmp_path / "run", pictures(4, 0), pictures(4, 1), pictures(45, 2), sides="both")
+    verdict = json.loads((folder / "verdict.json").read_text())
+    bar = verdict["threshold"]
+    low = [p for p in verdict["questioned"] if p["called"] and p["score"] < bar["lower"]]
+    high = [p for p in verdict["questioned"] if p["called"] and p["score"] > bar["value"]]
+    assert len(low) == len(high) == 2
+    text = page_of(folder)
+    cards = text.split("<article")[1:]
+    mini = [card.split('class="mini"')[1].split("</svg>")[0].count('class="cut"') for card in cards]
+    assert mini == [2] * 12
+    strips = re.findall(r'<svg[^>]*class="plot (?:big|small)".*?</svg>', text, re.DOTALL)
+    assert [strip.count('class="cut"') for strip in strips] == [2, 2]
+    assert all(re.search(r"thresholds [\d.]+ and [\d.]+<", strip) for strip in strips)
+    words = words_of(text)
+    for said in (
+        "for these thresholds",
+        "Sorted by p-value",
+        "Its sign is not stable",
+        "far to either side of the controls means more like a member",
+        "further from the controls, to either side,",
+        "so far from the controls’, up or down",
+        "most extreme of 45 controls",
+        "Pictures are ordered by p-value, as both sides count.",
+    ):
+        assert said in words, said
+    assert "above the threshold" not in words
+    assert "this threshold" not in words
+    assert {re.search(r"<h3>([^<]+)", card)[1] for card in cards[:4]} == {p["name"] for p in (*low, *high)}
+
+
+def test_too_few_controls_for_both_sides_is_said_with_their_number(tmp_path):
+    folder = audit_run(tmp_path / "run", pictures(2, 0), pictures(2, 1), pictures(25, 2), sides="both")
+    words = words_of(page_of(folder))
+    assert "needs at least 39 of them, as scores to both sides of theirs count; with 25 controls" in words
+    assert "nothing below 7.7% can be claimed" in words
+
+
 def test_a_combined_score_says_of_what(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
     (audited / "verdict.json").write_text(json.dumps(verdict | {"weights": {"score": 0.6, "loss-gap": 0.4}}))
@@ -120,6 +158,11 @@ def test_cards_lead_with_what_the_verdict_rests_on(audited):
     assert card.index("combined score") < card.index("<img") < card.index("It is not the score of the verdict")
     above = sum(c["signals"]["loss-gap"] >= best["signals"]["loss-gap"] for c in verdict["controls"])
     assert f"loss-gap {best['signals']['loss-gap']} (p {(1 + above) / 26:.2g} alone)" in re.sub("<[^>]+>", "", card)
+    (audited / "verdict.json").write_text(json.dumps(verdict | several | {"two_sided": ["loss-gap"]}))
+    text = page_of(audited)
+    p = 2 * min(1 + above, 1 + 25 - above) / 26
+    assert f"(p {p:.2g} alone)" in re.sub("<[^>]+>", "", text.split("<article")[1])
+    assert "Of loss-gap the distance from the middle counts" in words_of(text)
     alone = {"score": "update-alignment", "weights": {"score": 1.0}, "readings": {"update-alignment": "how far"}}
     (audited / "verdict.json").write_text(json.dumps(verdict | alone))
     card = page_of(audited).split("<article")[1]

@@ -52,17 +52,24 @@ def checkered(pixels: np.ndarray, fill: np.ndarray, side: int = 8) -> np.ndarray
     return np.where(((rows + columns) % 2 == 0)[..., None], pixels, fill).astype(np.uint8)
 
 
-def audit_run(folder: Path, members, others, controls, *, rate=0.05, labels=True, seed=0, **more) -> Path:
-    """An audit of `members` and `others` (arrays [n, h, w, 3]) against `controls`, with made-up scores."""
+def audit_run(
+    folder: Path, members, others, controls, *, rate=0.05, labels=True, seed=0, sides="upper", **more
+) -> Path:
+    """An audit of `members` and `others` (arrays [n, h, w, 3]) against `controls`, with made-up scores.
+
+    With both sides every second member scores as far below the controls as others do above.
+    """
     generator = np.random.default_rng(seed)
     groups = {"member": members, "other": others, "control": controls}
     scores = {
         group: np.round(generator.normal(0.78 if group == "member" else 0.5, 0.07, len(pixels)), 4)
         for group, pixels in groups.items()
     }
+    if sides == "both":
+        scores["member"][1::2] = np.round(1 - scores["member"][1::2], 4)
     asked = np.concatenate([scores["member"], scores["other"]])
-    p = p_values(asked, scores["control"])
-    bar = threshold(scores["control"], rate)
+    p = p_values(asked, scores["control"], sides)
+    bar = threshold(scores["control"], rate, sides=sides)
     calls = called(p, rate)
 
     def picture(group, k, score, p_value=None, call=None, truth=None):
@@ -98,7 +105,8 @@ def audit_run(folder: Path, members, others, controls, *, rate=0.05, labels=True
         ],
         "controls": [picture("control", k, s) for k, s in enumerate(scores["control"])],
         "threshold": asdict(bar),
-        "set_test": asdict(rank_test(asked, scores["control"])),
+        "set_test": asdict(rank_test(asked, scores["control"], sides=sides)),
+        "two_sided": ["gain in similarity"] if sides == "both" else [],
         "separation": separation(scores["member"], scores["other"]).to_dict() if labels else None,
     }
     (folder / "verdict.json").write_text(json.dumps(verdict))

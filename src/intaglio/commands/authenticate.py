@@ -1,6 +1,5 @@
 """`intaglio authenticate METHOD`: membership of pictures in a fine-tuning set, with a false-positive rate."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -14,9 +13,9 @@ from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
-from intaglio.commands.kit.source_settings import load
+from intaglio.commands.kit.source_settings import class_variable, load
 from intaglio.errors import BadInput
-from intaglio.metrics.statistics.enough_controls import check_controls
+from intaglio.metrics.statistics.enough_controls import Sides, check_controls
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
     images: Path
     """The questioned pictures: a folder or a file."""
     controls: Path
-    """Folder of pictures of the same kind that cannot have been in the set; 19 are needed for a rate of 5%."""
+    """Folder of pictures of the same kind that cannot have been in the set; 19 are needed for a rate of 5%, 39
+    where scores to both sides of theirs count, as those of secmi."""
     alone: bool = False
     """Use the suspect alone, without its base; for methods that can."""
     known_holdouts: Path | None = None
@@ -82,7 +82,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for too few controls for the rate that is asked for, and for captions that are missing."""
-        check_controls(len(listed["controls"].entries), self.fpr)
+        check_controls(len(listed["controls"].entries), self.fpr, sides=self._sides)
         for flag, listing in listed.items() if self.own_captions else ():
             if without := [entry.name for entry in listing.entries if not (entry.caption or "").strip()]:
                 raise BadInput(
@@ -106,7 +106,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
             for part in sets if self.own_captions else ():
                 if part is not None:
                     check_captions(method, self.prompt, part)
-        check_controls(len(pictures.of_role("controls")), self.fpr)  # equal ones count once
+        check_controls(len(pictures.of_role("controls")), self.fpr, sides=self._sides)  # equal ones count once
         inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity, self.own_captions)
         if self.dry_run and self.ends_with(self._plan(inputs, pictures), self._energy(inputs, len(pictures.images))):
             return 0
@@ -224,6 +224,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
                 known[name] = described(path, part.fingerprint)
         if inputs.similarity is not None:
             known["similarity"] = described(self.similarity, inputs.similarity.hash)
+        both = [name for name in self._signals if self._companions.get(name, self._method).sides == "both"]
         own = {
             "prompt": self.prompt,
             "fpr": self.fpr,
@@ -231,6 +232,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
             "other_prompts": list(self.other_prompts),
             "boxes": self._boxes(),
             **({"alone": True} if self.alone else {}),
+            **({"two_sided": both} if both else {}),
         }
         if self.own_captions:
             own["own_captions"] = [part.captions_hash for part in sets if part is not None]
@@ -240,6 +242,20 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
     @property
     def _method(self) -> "Authenticator":
         return cast("Authenticator", self.method)
+
+    @cached_property
+    def _sides(self) -> Sides:
+        """The sides of the verdict's score, read from the sources of methods, so that it takes no torch.
+
+        Several signals are combined to one whose high values alone count.
+        """
+        methods, kind = VERBS["authenticate"].methods, type(self.method)
+        own = f"{kind.__module__}:{kind.__name__}"
+        names = {"score" if name in methods and methods[name].target == own else name for name in self.signals}
+        if len(names) > 1 or not (names or class_variable(own, "judges")):
+            return "upper"
+        name = next(iter(names), "score")
+        return cast(Sides, class_variable(methods[name].target if name in methods else own, "sides"))
 
     @cached_property
     def _signals(self) -> tuple[str, ...]:
@@ -265,10 +281,10 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
 
 
 def _report(found: "AuditResult", folder: Path) -> None:
-    """Print the verdicts, highest score first, and write the report."""
+    """Print the verdicts, those that speak most for the set first, and write the report."""
     from intaglio.report import write_report
 
-    rows = sorted(found.questioned, key=lambda one: math.inf if math.isnan(one.score) else -one.score)
+    rows = found.ranked(found.questioned)
     cells = [(one.shown_name, short_number(one.score), short_number(one.p_value), one.words) for one in rows]
     say(table([("picture", "score", "p", "verdict"), *cells]))
     say()

@@ -15,6 +15,7 @@ from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.result import AuditResult, JudgedPicture
 from intaglio.audit.membership.verdict import OtherPrompt
 from intaglio.metrics.statistics.conformal import rank_test, threshold
+from intaglio.metrics.statistics.enough_controls import Sides
 from intaglio.metrics.statistics.roc import separation
 from intaglio.runs.run import Run
 
@@ -69,6 +70,61 @@ def test_the_questioned_are_judged_against_the_controls(inputs, shown):
     assert [one.score for one in found.controls] == pytest.approx(CONTROLS, abs=1e-6)
     assert all(one.called is None and one.p_value is None and one.truth is None for one in found.controls)
     assert found.readings == {"told score": Told.reading}
+
+
+@dataclass(frozen=True)
+class Turning(Told):
+    """One whose sign is not stable."""
+
+    name = "turning"
+    sides: ClassVar[Sides] = "both"
+
+
+def test_scores_of_a_method_of_both_sides_are_judged_to_both(inputs, shown):
+    method = Turning(scores=(0.5, 0.1, -1.0, *CONTROLS))
+    found = run_audit(method, inputs, shown, fpr=0.1)
+    assert [one.called for one in found.questioned] == [True, False, True]
+    assert found.questioned[2].p_value == pytest.approx(2 / 21)
+    assert (found.threshold.sides, found.set_test.sides) == ("both", "both")
+    assert found.two_sided == ("turning score",) == (found.score_name,)
+    assert [one.score for one in found.ranked(found.questioned)] == pytest.approx([-1.0, 0.5, 0.1])
+    few = run_audit(method, inputs, shown, fpr=0.05)
+    assert [one.called for one in few.questioned] == [None] * 3
+    assert "needs at least 39 controls" in few.statement
+
+
+def test_of_signals_combined_those_of_a_method_of_both_sides_are_folded(inputs, shown):
+    own = Told(scores=(0.5, 0.1, 0.1, *CONTROLS))
+    turning = {"turning": Turning(scores=(-9.0, 0.1, 0.1, *CONTROLS))}
+    found = run_audit(own, inputs, shown, fpr=0.05, signals=("score", "turning"), companions=turning)
+    assert found.two_sided == ("turning",)
+    assert found.threshold.sides == "upper"
+    assert [one.called for one in found.questioned] == [True, False, False]
+    alone = run_audit(own, inputs, shown, fpr=0.1, signals=("turning",), companions=turning)
+    assert alone.threshold.sides == "both"
+    assert alone.questioned[0].called is True
+
+
+def test_known_pictures_outside_are_told_apart_by_evidence_to_both_sides(inputs):
+    shown = AuditPictures.of(pictures(2, seed=1), pictures(20, seed=2), pictures(2, seed=3))
+    roles = {"questioned": iter((9.0, -9.0)), "controls": iter(CONTROLS), "holdouts": iter((0.1, 0.12))}
+    scores = tuple(next(roles[role]) for role in shown.roles)
+    both, upper = (run_audit(kind(scores=scores), inputs, shown, fpr=0.1) for kind in (Turning, Told))
+    assert both.separation.auc == 1
+    assert upper.separation.auc == 0.5
+    assert both.called == 2
+
+
+def test_a_result_of_before_is_read_as_one_of_the_upper_side(inputs, shown):
+    whole = audited(inputs, shown, (0.5, 0.1, -1.0))
+    stored = json.loads(json.dumps(whole.to_dict()))
+    for part, names in (("threshold", ("sides", "lower")), ("set_test", ("sides",))):
+        for name in names:
+            del stored[part][name]
+    del stored["two_sided"]
+    again = AuditResult.from_dict(stored)
+    assert (again.threshold, again.set_test, again.two_sided) == (whole.threshold, whole.set_test, ())
+    assert again.threshold.sides == "upper"
 
 
 def test_swapped_models_are_told_from_the_declared_signal_alone(inputs, shown):
@@ -130,4 +186,8 @@ def test_a_result_is_read_as_it_was_saved(tmp_path):
     again = AuditResult.load(tmp_path)
     assert again is not None
     assert again == whole
+    both = replace(whole, threshold=threshold(CONTROLS, 0.1, sides="both"), two_sided=("told score",))
+    both.save(tmp_path)
+    assert AuditResult.load(tmp_path) == both
+    assert both.threshold.lower is not None
     assert json.loads((tmp_path / "verdict.json").read_text())["questioned"][1]["name"] == "holdouts/h.png"

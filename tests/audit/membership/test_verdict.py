@@ -29,6 +29,44 @@ def test_a_verdict_by_hand():
     json.dumps(without_nan(found.to_dict()), allow_nan=False)
 
 
+def test_a_two_sided_verdict_by_hand():
+    """39 controls 1 to 39: only scores outside all of them have p = 2/40."""
+    controls = list(range(1, 40))
+    found = judge(named(5, "q"), [50, -50, 38.5, 20, math.nan], named(39, "c"), controls, fpr=0.05, sides="both")
+    assert [row.p_value for row in found.rows[:4]] == [2 / 40, 2 / 40, 4 / 40, 1]
+    assert [row.called for row in found.rows] == [True, True, False, False, None]
+    assert [row.words for row in found.rows[:2]] == [
+        "in the set, above the upper threshold (p = 0.05)",
+        "in the set, below the lower threshold (p = 0.05)",
+    ]
+    assert found.threshold.bounds == (1, 39)
+    assert "(0 beyond the two thresholds;" in found.statement
+    upper = judge(named(2, "q"), [50, -50], named(39, "c"), controls, fpr=0.05)
+    assert [row.called for row in upper.rows] == [True, False]
+    assert found.evidence(found.rows)[0] == found.evidence(found.rows)[1] > found.evidence(found.rows)[2]
+    assert upper.evidence(upper.rows) == [50, -50]
+    json.dumps(without_nan(found.to_dict()), allow_nan=False)
+
+
+def test_a_set_that_scores_lower_counts_where_both_sides_do():
+    low = [-1.0 - k for k in range(6)]
+    both = judge(named(6, "q"), low, named(20, "c"), list(range(20)), fpr=0.1, sides="both")
+    assert both.set_test.p_value == pytest.approx(2 / math.comb(26, 6)) == pytest.approx(both.set_test.smallest)
+    assert judge(named(6, "q"), low, named(20, "c"), list(range(20)), fpr=0.1).set_test.p_value == 1
+
+
+def test_controls_are_judged_against_the_rest_by_both_sides():
+    """Of 40, each against 39: the lowest and the highest are called, at 5%."""
+    found = judge([], [], named(40, "c"), list(range(40)), fpr=0.05, sides="both")
+    assert [row.name for row in found.controls if row.p_value <= 0.05] == ["c0", "c39"]
+
+
+def test_the_two_sided_rate_holds_for_pictures_like_the_controls():
+    drawn = np.random.default_rng(0).exponential(size=(200, 40))
+    calls = [judge(["q"], row[:1], named(39, "c"), row[1:], fpr=0.2, sides="both").rows[0].called for row in drawn]
+    assert np.mean(calls) == pytest.approx(0.2, abs=4 * math.sqrt(0.2 * 0.8 / 200))
+
+
 def test_too_few_controls_is_said_and_nothing_is_called():
     found = judge(["q"], [1e9], named(8, "c"), list(range(8)), fpr=0.1)
     assert found.rows[0].called is None
@@ -85,6 +123,45 @@ def test_the_p_value_of_an_exchangeable_picture_is_uniform_by_construction(seed,
         rest = np.delete(rows, i, 0)
         p.append(Fraction(combine(signals(rows[i : i + 1]), signals(rest)).p_values[0]).limit_denominator(1000))
     assert sorted(p) == [Fraction(k, count + 1) for k in range(1, count + 2)]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(2, 9))
+def test_folded_signals_leave_the_p_value_uniform_by_construction(seed, count):
+    rows = np.random.default_rng(seed).standard_t(3, size=(count + 1, 3))
+    p = []
+    for i in range(count + 1):
+        rest = np.delete(rows, i, 0)
+        found = combine(signals(rows[i : i + 1]), signals(rest), ("b", "c"))
+        p.append(Fraction(found.p_values[0]).limit_denominator(1000))
+    assert sorted(p) == [Fraction(k, count + 1) for k in range(1, count + 2)]
+
+
+def test_a_folded_signal_counts_by_its_distance_from_the_middle_of_all():
+    """One signal alone, by hand: controls 1, 2, 4, 8 with -6 have the median 2, from which it lies furthest."""
+    found = combine({"x": [-6.0]}, {"x": [1.0, 2.0, 4.0, 8.0]}, ("x",))
+    away = np.array([1.0, 0.0, 2.0, 6.0, 8.0])
+    assert found.p_values.tolist() == [1 / 5]
+    assert found.scores[0] == pytest.approx((8 - away.mean()) / away.std())
+    controls = np.abs(np.array([1.0, 2.0, 4.0, 8.0]) - 3)
+    assert found.controls == pytest.approx((controls - controls.mean()) / controls.std())
+    assert combine({"x": [-6.0]}, {"x": [1.0, 2.0, 4.0, 8.0]}).p_values.tolist() == [1.0]
+
+
+def test_a_combined_verdict_sees_members_on_either_side_of_a_folded_signal():
+    generator = np.random.default_rng(2)
+    tested, controls = generator.normal(size=(16, 2)), generator.normal(size=(30, 2))
+    tested[:8, 0] -= 5
+    tested[8:, 0] += 5
+    names = named(16, "q"), named(30, "c")
+    two = [{"a": rows[:, 0], "b": rows[:, 1]} for rows in (tested, controls)]
+    found = judge_combined(names[0], two[0], names[1], two[1], fpr=0.05, folded=("a",))
+    assert sum(row.called for row in found.rows[:8]) >= 6
+    assert sum(row.called for row in found.rows[8:]) >= 6
+    assert found.set_test.p_value < 1e-4
+    assert found.threshold.sides == "upper"
+    plain = judge_combined(names[0], two[0], names[1], two[1], fpr=0.05)
+    assert not any(row.called for row in plain.rows[:8])
 
 
 def test_the_combined_score_by_hand_for_one_signal_is_its_rank():

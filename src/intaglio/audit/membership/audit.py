@@ -15,6 +15,7 @@ from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPictur
 from intaglio.audit.membership.verdict import OtherPrompt, PictureVerdict, Verdict, judge, judge_combined, separation_of
 from intaglio.errors import BadInput
 from intaglio.metrics.similarity.measures import check_descriptors
+from intaglio.metrics.statistics.enough_controls import Sides
 from intaglio.runs.run import Run
 
 STANDARD = "update-alignment"
@@ -77,9 +78,9 @@ def run_audit(
     calls = _Calls(method, companions, tuple(dict.fromkeys(signals)), inputs, pictures)
     results = calls.results(None, run)
     values = calls.values(results)
-    verdict = _with_loss_differences(_judged(pictures, values, "questioned", fpr), calls, results)
-    holdouts = _judged(pictures, values, "holdouts", fpr).rows
-    known = separation_of([row.score for row in verdict.rows], [row.score for row in holdouts]) if holdouts else None
+    verdict = _with_loss_differences(calls.judged(values, "questioned", fpr), calls, results)
+    holdouts = calls.judged(values, "holdouts", fpr).rows
+    known = separation_of(*map(verdict.evidence, (verdict.rows, holdouts))) if holdouts else None
     others = [
         _under_prompt(prompt, calls, verdict, fpr, run)
         for prompt in dict.fromkeys(other_prompts)
@@ -103,6 +104,7 @@ def run_audit(
         no_signal=verdict.no_signal,
         weights=verdict.weights,
         readings=calls.readings(),
+        two_sided=tuple(calls.shown_name(name) for name in calls.two_sided),
         captions=dict(method.captions),
         story=method.story,
         limits=dict(method.limits),
@@ -160,6 +162,24 @@ class _Calls:
         methods = {OWN_SCORE: self.method, **self.companions}
         return {self.shown_name(name): methods[name].reading for name in self.signals if name in methods}
 
+    @property
+    def two_sided(self) -> tuple[str, ...]:
+        """Those of the signals that count to both sides of the controls'."""
+        sides: dict[str, Sides] = {name: one.sides for name, one in self.companions.items()}
+        return tuple(name for name in self.signals if sides.get(name, self.method.sides) == "both")
+
+    def judged(self, signals: Mapping[str, NDArray], role: Role, fpr: float) -> Verdict:
+        """The verdict on the pictures of a role, from one signal as it is or from several combined."""
+        pictures = self.pictures
+        tested, controls = pictures.of_role(role), pictures.of_role("controls")
+        names = [pictures.shown_name(i) for i in tested], [pictures.shown_name(i) for i in controls]
+        if len(signals) == 1:
+            (values,) = signals.values()
+            sides: Sides = "both" if self.two_sided else "upper"
+            return judge(names[0], values[tested], names[1], values[controls], fpr=fpr, sides=sides)
+        mine, theirs = ({name: values[indices] for name, values in signals.items()} for indices in (tested, controls))
+        return judge_combined(names[0], mine, names[1], theirs, fpr=fpr, folded=self.two_sided)
+
     def loss_differences(self, results: Mapping[str, Authentication]) -> NDArray[np.float64] | None:
         """The base's denoising loss less the suspect's for each picture [n]; None where no method gives it."""
         for name, found in results.items():
@@ -191,22 +211,12 @@ def _under_prompt(prompt: str, calls: _Calls, verdict: Verdict, fpr: float, run:
         return OtherPrompt(**known[key])
     # Without the run: its records are those of the audit's own prompt.
     results = calls.results(prompt, Run.none(), only_needed=True)
-    again = _judged(calls.pictures, calls.values(results), "questioned", fpr)
+    again = calls.judged(calls.values(results), "questioned", fpr)
     both = [(a.called, b.called) for a, b in zip(verdict.rows, again.rows, strict=True)]
     judged = [(a, b) for a, b in both if a is not None and b is not None]
     found = OtherPrompt(prompt, sum(b for _, b in judged), sum(a != b for a, b in judged), len(judged))
     run.record(OTHER_PROMPTS, key, asdict(found))
     return found
-
-
-def _judged(pictures: AuditPictures, signals: Mapping[str, NDArray], role: Role, fpr: float) -> Verdict:
-    tested, controls = pictures.of_role(role), pictures.of_role("controls")
-    names = [pictures.shown_name(i) for i in tested], [pictures.shown_name(i) for i in controls]
-    if len(signals) == 1:
-        (values,) = signals.values()
-        return judge(names[0], values[tested], names[1], values[controls], fpr=fpr)
-    mine, theirs = ({name: values[indices] for name, values in signals.items()} for indices in (tested, controls))
-    return judge_combined(names[0], mine, names[1], theirs, fpr=fpr)
 
 
 def _with_loss_differences(verdict: Verdict, calls: _Calls, results: Mapping[str, Authentication]) -> Verdict:

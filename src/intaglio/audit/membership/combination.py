@@ -7,11 +7,14 @@ includes it ("full conformal", Vovk, Gammerman, Shafer 2005, chapter 2): to test
 deviations and correlations are taken over all n + 1, to which q belongs like any other. If q is no different from
 the controls, its rank among them is then uniform, exactly, for any number of controls and signals.
 
+A signal whose both sides count is folded within each fit: in its place stands the distance from the median of all
+n + 1, which treats q like any other too.
+
 The weights are O'Brien's generalised least squares sum (Biometrics 40, 1984): w = R^-1 1, so that equal
 signals share one weight, with the correlations R shrunk towards none and no weight below zero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,22 +40,23 @@ class Combined:
     """Share of each signal under the fit to the controls; the shares sum to 1."""
 
 
-def combine(signals: Signals, controls: Signals) -> Combined:
+def combine(signals: Signals, controls: Signals, folded: Collection[str] = ()) -> Combined:
     """Combined scores: signals standardised, weighted by correlation and summed; p-values by full conformal ranks.
 
     Args:
         signals: by name, a number for each questioned picture [m]; higher means "in the set".
         controls: the same names, a number for each control [n].
+        folded: names of those signals whose both sides count.
 
     Raises:
         ValueError: no signals, or other names for the controls.
     """
     tested, known = _matrix(signals, controls), _matrix(controls, signals)
-    known_rows = ~np.isnan(known).any(1)
-    fitted = known[known_rows]
+    known_rows, both = ~np.isnan(known).any(1), _columns(signals, folded)
+    fitted = _folded(known[known_rows], both)
     scores, p = np.full(len(tested), np.nan), np.full(len(tested), np.nan)
     for i in np.flatnonzero(~np.isnan(tested).any(1)):
-        together = np.vstack([fitted, tested[i]])
+        together = _folded(np.vstack([known[known_rows], tested[i]]), both)
         every = _sums(together, _weights(together))
         scores[i], p[i] = every[-1], p_values(every[-1:], every[:-1])[0]
     own = np.full(len(known), np.nan)
@@ -62,14 +66,14 @@ def combine(signals: Signals, controls: Signals) -> Combined:
     return Combined(scores, own, p, dict(zip(signals, share.tolist(), strict=True)))
 
 
-def combined_rank_test(signals: Signals, controls: Signals, *, seed: int = 0) -> RankTest:
+def combined_rank_test(signals: Signals, controls: Signals, folded: Collection[str] = (), *, seed: int = 0) -> RankTest:
     """The rank test of the whole set, with one fit to questioned pictures and controls together.
 
     The fit treats all pictures alike, so the test is exact whatever the weights.
     """
     tested, known = _matrix(signals, controls), _matrix(controls, signals)
     tested, known = tested[~np.isnan(tested).any(1)], known[~np.isnan(known).any(1)]
-    together = np.vstack([tested, known])
+    together = _folded(np.vstack([tested, known]), _columns(signals, folded))
     sums = _sums(together, _weights(together))
     return rank_test(sums[: len(tested)], sums[len(tested) :], seed=seed)
 
@@ -78,6 +82,17 @@ def _matrix(signals: Signals, other: Signals) -> NDArray[np.float64]:
     if not signals or signals.keys() != other.keys():
         raise ValueError(f"questioned pictures and controls need the same signals, not {[*signals]} and {[*other]}")
     return np.stack([np.asarray(values, dtype=np.float64).ravel() for values in signals.values()], axis=1)
+
+
+def _columns(signals: Signals, named: Collection[str]) -> NDArray[np.bool_]:
+    return np.array([name in named for name in signals])
+
+
+def _folded(rows: NDArray, columns: NDArray[np.bool_]) -> NDArray:
+    """The rows with those columns as distances from their medians."""
+    if not len(rows) or not columns.any():
+        return rows
+    return np.where(columns, np.abs(rows - np.median(rows, axis=0)), rows)
 
 
 def _standardised(rows: NDArray) -> NDArray:

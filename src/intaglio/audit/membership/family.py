@@ -18,6 +18,7 @@ from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.metrics.similarity.measures import Similarity
+from intaglio.metrics.statistics.enough_controls import Sides
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
@@ -37,7 +38,8 @@ class Authentication:
     """The method's name, such as `cgi-dm`."""
     names: tuple[str, ...]
     scores: Float[Tensor, "n"]
-    """Higher always means "in the set"; NaN where the picture failed, see `warnings`."""
+    """Higher always means "in the set", unless both sides count (`Authenticator.sides`); NaN where the picture failed,
+    see `warnings`."""
     signals: dict[str, Float[Tensor, "n"]] = field(default_factory=dict)
     """Further numbers a picture, in the same orientation."""
     pictures: dict[str, Float[Tensor, "n 3 h w"]] = field(default_factory=dict)
@@ -133,6 +135,9 @@ class Authenticator(ABC):
     """What the score says, as the end of a sentence for people who know no formula."""
     signals: ClassVar[tuple[str, ...]] = ()
     """The names of further numbers that it gives a picture."""
+    sides: ClassVar[Sides] = "upper"
+    """Whether a high score says "in the set", or, for a score whose sign is not stable, one to either side of the
+    controls': then p = 2 min(p above, p below), and a rate takes twice as many controls. So for its signals."""
     loss_difference: ClassVar[str | None] = None
     """Which of its numbers, `score` or a signal, is the base's denoising loss less the suspect's of the untouched
     picture: from it a verdict tells swapped models and a fine-tune without a trace. None: none of them."""

@@ -3,7 +3,8 @@
 `verdict.json` in the run's folder:
 
     {"method", "score", "prompt", "own_captions", "statement", "no_signal", "weights": {signal: share},
-     "readings": {signal: words}, "captions": {kind: words}, "story", "limits": {heading: words},
+     "readings": {signal: words}, "two_sided": [signal, ...], "captions": {kind: words}, "story",
+     "limits": {heading: words},
      "questioned": [picture, ...], "controls": [picture, ...], "threshold": Threshold, "set_test": RankTest,
      "separation": Separation or null, "other_prompts": [OtherPrompt, ...], "diagnostics": {...}}
 
@@ -18,10 +19,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from intaglio.audit.membership.verdict import OtherPrompt
 from intaglio.files import atomic_write
 from intaglio.images.notebook import result_html
-from intaglio.metrics.statistics.conformal import RankTest, Threshold
+from intaglio.metrics.statistics.conformal import RankTest, Threshold, p_values
 from intaglio.metrics.statistics.roc import Separation
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
@@ -128,6 +131,8 @@ class AuditResult:
     """Share of each signal in the score, where several were combined."""
     readings: Mapping[str, str] = field(default_factory=dict)
     """What each signal of the verdict says, as far as its method tells."""
+    two_sided: tuple[str, ...] = ()
+    """Those signals of the verdict, by shown name, whose low values count as its high ones do."""
     captions: Mapping[str, str] = field(default_factory=dict)
     """The kinds of pictures that the method gave, each with its caption."""
     story: str = ""
@@ -145,6 +150,23 @@ class AuditResult:
     def asked(self) -> list[JudgedPicture]:
         """The questioned pictures proper, without those that are known not to be in the set and measure the audit."""
         return [judged for judged in self.questioned if judged.truth is not False]
+
+    def ranked(self, pictures: Iterable[JudgedPicture]) -> list[JudgedPicture]:
+        """The pictures, the one that speaks most for the set first, those without a score last.
+
+        By score, or where both sides count by p-value against the controls, then by distance from their median.
+        """
+        if self.threshold.sides == "upper":
+            return sorted(pictures, key=lambda one: (-_or_lowest(one.score), one.name))
+        nulls = np.array([one.score for one in self.controls if math.isfinite(one.score)])
+        middle = float(np.median(nulls)) if nulls.size else 0.0
+
+        def key(one: JudgedPicture) -> tuple[float, float, str]:
+            if not math.isfinite(one.score):
+                return math.inf, 0.0, one.name
+            return float(p_values([one.score], nulls, "both")[0]), -abs(one.score - middle), one.name
+
+        return sorted(pictures, key=key)
 
     @property
     def called(self) -> int:
@@ -200,6 +222,7 @@ class AuditResult:
             "statement": self.statement,
             "no_signal": self.no_signal,
             "readings": dict(self.readings),
+            "two_sided": list(self.two_sided),
             "captions": dict(self.captions),
             "story": self.story,
             "limits": dict(self.limits),
@@ -243,6 +266,7 @@ class AuditResult:
             no_signal=stored.get("no_signal"),
             weights={name: float(share) for name, share in (stored.get("weights") or {}).items()},
             readings=dict(stored.get("readings") or {}),
+            two_sided=tuple(map(str, stored.get("two_sided") or ())),
             captions=dict(stored.get("captions") or {}),
             story=str(stored.get("story") or ""),
             limits=dict(stored.get("limits") or {}),
@@ -253,6 +277,10 @@ class AuditResult:
 
 def _called(pictures: Iterable[JudgedPicture]) -> int:
     return sum(bool(one.called) for one in pictures)
+
+
+def _or_lowest(score: float) -> float:
+    return -math.inf if math.isnan(score) else score
 
 
 def _judged(stored: Mapping[str, Any], role: Role) -> JudgedPicture:

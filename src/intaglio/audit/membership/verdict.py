@@ -1,6 +1,6 @@
 """Verdicts on questioned pictures from their scores and those of controls, with a stated false-positive rate."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from intaglio.audit.membership.combination import Signals, combine, combined_rank_test
 from intaglio.metrics.statistics.conformal import RankTest, Threshold, called, p_values, rank_test, threshold
+from intaglio.metrics.statistics.enough_controls import Sides
 from intaglio.metrics.statistics.roc import Separation, separation
 
 
@@ -54,6 +55,10 @@ class Verdict:
     no_signal: str | None = None
     warnings: tuple[str, ...] = ()
 
+    def evidence(self, rows: Sequence[PictureVerdict]) -> list[float]:
+        """A number a picture that rises with the evidence for "in the set": the score, or -p where both sides count."""
+        return [row.score if self.threshold.sides == "upper" else -row.p_value for row in rows]
+
     @property
     def statement(self) -> str:
         """The outcome in one or two sentences."""
@@ -89,6 +94,7 @@ def judge(
     *,
     fpr: float = 0.05,
     seed: int = 0,
+    sides: Sides = "upper",
 ) -> Verdict:
     """The verdict from one score.
 
@@ -102,12 +108,12 @@ def judge(
         controls: their scores [n]; controls that failed are left out, with a warning.
         fpr: the false-positive rate asked for, in (0, 1).
         seed: seed of the rank test's permutations, where it is not exact.
+        sides: whether only high scores say "in the set", or those to both sides of the controls'.
     """
     tested, known = _flat(scores), _flat(controls)
-    p = p_values(tested, known)
-    return _verdict(
-        names, tested, p, control_names, known, _against_the_rest(known), fpr, rank_test(tested, known, seed=seed)
-    )
+    p, others = p_values(tested, known, sides), _against_the_rest(known, sides)
+    test = rank_test(tested, known, seed=seed, sides=sides)
+    return _verdict(names, tested, p, control_names, known, others, threshold(known, fpr, sides=sides), test)
 
 
 def judge_combined(
@@ -118,21 +124,24 @@ def judge_combined(
     *,
     fpr: float = 0.05,
     seed: int = 0,
+    folded: Collection[str] = (),
 ) -> Verdict:
     """The verdict from several signals; `intaglio.audit.membership.combination` explains why the rate still holds.
 
     A picture is called by its p-value. `threshold.value`, the threshold on the combined score, is there to be shown; a
-    call also needs a score above it, which can only take calls away.
+    call also needs a score above it, which can only take calls away. Signals that are `folded` count by their distance
+    from the middle, so that high combined scores alone say "in the set".
     """
-    found = combine(signals, controls)
-    test = combined_rank_test(signals, controls, seed=seed)
+    found = combine(signals, controls, folded)
+    test = combined_rank_test(signals, controls, folded, seed=seed)
     matrix = {name: _flat(values) for name, values in controls.items()}
     others = []
     for i in range(len(found.controls)):
         rest = {name: np.delete(values, i) for name, values in matrix.items()}
-        others.append(combine({name: values[i : i + 1] for name, values in matrix.items()}, rest).p_values[0])
+        others.append(combine({name: values[i : i + 1] for name, values in matrix.items()}, rest, folded).p_values[0])
+    bar = threshold(found.controls, fpr)
     return _verdict(
-        names, found.scores, found.p_values, control_names, found.controls, np.array(others), fpr, test, found.weights
+        names, found.scores, found.p_values, control_names, found.controls, np.array(others), bar, test, found.weights
     )
 
 
@@ -141,8 +150,8 @@ def separation_of(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> 
     return separation(members, holdouts, rates=(0.01, 0.05), seed=seed)
 
 
-def _against_the_rest(controls: NDArray) -> NDArray:
-    return np.array([p_values(controls[i : i + 1], np.delete(controls, i))[0] for i in range(len(controls))])
+def _against_the_rest(controls: NDArray, sides: Sides) -> NDArray:
+    return np.array([p_values(controls[i : i + 1], np.delete(controls, i), sides)[0] for i in range(len(controls))])
 
 
 def _verdict(
@@ -152,11 +161,10 @@ def _verdict(
     control_names: Sequence[str],
     controls: NDArray,
     control_p: NDArray,
-    fpr: float,
+    bar: Threshold,
     test: RankTest,
     weights: dict[str, float] | None = None,
 ) -> Verdict:
-    bar = threshold(controls, fpr)
     failed = [name for name, value in zip(control_names, controls, strict=True) if np.isnan(value)]
     warnings = [f"{len(failed)} controls have no score and are left out: {', '.join(failed)}"] if failed else []
     if without := [name for name, score in zip(names, scores, strict=True) if np.isnan(score)]:
@@ -180,8 +188,10 @@ def _row(name: str, score: float, p: float, bar: Threshold) -> PictureVerdict:
     if bar.value is None:
         scored = f"{bar.controls} with a score" if bar.unscored else f"{bar.controls}"
         return PictureVerdict(name, score, p, None, f"too few controls: {scored} cannot support {bar.asked_rate:g}")
-    if called([p], bar.asked_rate)[0] and score > bar.value:
-        return PictureVerdict(name, score, p, True, f"in the set (p = {p:.3g})")
+    if called([p], bar.asked_rate)[0] and bar.beyond(score):
+        side = "above the upper" if score > bar.value else "below the lower"
+        where = "" if bar.sides == "upper" else f", {side} threshold"
+        return PictureVerdict(name, score, p, True, f"in the set{where} (p = {p:.3g})")
     return PictureVerdict(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
 
 

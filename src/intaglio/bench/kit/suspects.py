@@ -35,6 +35,8 @@ class Regime:
     """The pictures to tell members from: the other half of the draw, or their nearest relatives."""
     captioned: bool = False
     """Whether pictures are trained on under captions of their own, in place of one prompt for all."""
+    copies: int = 0
+    """Copies of the set's first member, which stand in place of all members; 0 for the members."""
 
     def tuner(self, kind: Tuner, seed: int) -> DreamBooth | LoRATuning:
         """The settings of one fine-tune."""
@@ -46,10 +48,11 @@ class Regime:
         )
 
     def training_set(self, name: str) -> TrainingSet:
-        """The members of a set and the fillers, under one prompt or each under its own."""
+        """The members of a set, or the copies of the first, and the fillers; under one prompt or each its own."""
         names = testbed.sets()
         place = names.index(name)
-        pool = [testbed.few_shot(name).members]
+        members = testbed.few_shot(name).members
+        pool = [members[:1]] * self.copies or [members]
         missing = self.fillers
         for other in (*names[place + 1 :], *names[:place]):
             part = testbed.few_shot(other).members
@@ -97,6 +100,12 @@ HARD = Regime(
 )
 """Forty pictures, a tenth of the dose and a fifth of the rate (or rank 2), and the members' nearest relatives to tell
 them from."""
+
+
+DUPLICATED = replace(
+    CAPTIONED, name="duplicated", steps={"dreambooth": 400, "lora": 400}, batch=4, fillers=150, copies=50
+)
+"""Two hundred pictures under their own captions, of which fifty are one: 400 looks at that one, 8 at each other."""
 
 
 def joined(parts: list[ImageSet], *, captions: bool = True) -> ImageSet:

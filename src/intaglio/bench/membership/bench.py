@@ -7,7 +7,7 @@ from typing import Any
 
 from intaglio.audit.membership.family import Authenticator
 from intaglio.bench.kit.few_shot_bench import FewShotBench
-from intaglio.bench.kit.methods import default_methods
+from intaglio.bench.kit.methods import default_method, default_methods
 from intaglio.bench.kit.suspects import CAPTIONED, HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.bench.membership.figures import ALONE, NULL, figures_of, table_of
 from intaglio.errors import BadInput
@@ -17,9 +17,12 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
+from intaglio.verbs import VERBS
 
 QUICK_SETS, QUICK_PICTURES, QUICK_CONTROLS = 2, 5, 20
 REGIMES = (PAPER, HARD, CAPTIONED)
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {"pian": ("pia", {"normalise": True})}
+"""Further rows: methods with given settings in place of their defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +31,30 @@ class MembershipBench(FewShotBench):
 
     Regime `paper` has the published dose of training under one prompt, `hard` a weak fine-tune and the members'
     nearest relatives to tell them from, `captioned` the published dose with a caption for each picture. A method that
-    shows pictures and leaves the verdict to another is left out (see `bench authenticate`). Each row has the mean over
-    suspects of the area under the ROC, with a 95% interval from resampled pictures; the true-positive rates at 1% and
-    5%, pooled; the share of suspects with an area above one half, since a sign that turns makes a threshold worthless;
-    the share of pictures outside the set that a verdict at 5% calls, calibrated on the set's controls; rows asked of a
-    denoiser and seconds a picture. `null` asks each suspect of `paper` about another set: all calls are wrong there.
+    shows pictures and leaves the verdict to another is left out (see `bench authenticate`); PIAN, `pia --normalise`,
+    is a row of its own. Each row has the mean over suspects of the area under the ROC, with a 95% interval from
+    resampled pictures; the true-positive rates at 1% and 5%, pooled; the share of suspects with an area above one half,
+    since a sign that turns makes a threshold worthless; the shares of members and of pictures outside the set that a
+    verdict at 5% calls, calibrated on the set's controls, of which it takes 19, or 39 for a row whose both sides count
+    (there are 20 with --quick, so that such a row has no verdict); rows asked of a denoiser and seconds a picture.
+    Areas and true-positive rates are of the score taken upwards, whatever the row. `null` asks each suspect of `paper`
+    about another set: all calls are wrong there.
     """
 
     quick: bool = False
     """Two sets, half the pictures and 20 controls each; minutes in place of hours."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use, two or more; none takes all (or two with --quick)."""
+    rows: tuple[str, ...] = ()
+    """Methods to measure, `pian` among them; none takes all."""
     seed: int = 0
     """Of the fine-tunes and the audits."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (*VERBS["authenticate"].methods, *VARIANTS)
+        if unknown := [name for name in self.rows if name not in known]:
+            raise ValueError(f"rows has no method {unknown[0]!r}; choose from: {', '.join(known)}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them the table of every row and regime under `rows`."""
@@ -72,7 +86,13 @@ class MembershipBench(FewShotBench):
         return asked or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
     def _methods(self) -> dict[str, Authenticator]:
-        return {name: one for name, one in default_methods("authenticate", seed=self.seed).items() if one.judges}
+        """The audits by row: each method with its defaults, and the variants."""
+        found = {name: one for name, one in default_methods("authenticate", seed=self.seed).items() if one.judges}
+        for row, (name, settings) in VARIANTS.items():
+            found[row] = default_method("authenticate", name, seed=self.seed, **settings)
+        if without := [name for name in self.rows if name not in found]:
+            raise BadInput(f"{without[0]} leaves its verdict to another method; see `intaglio bench authenticate`")
+        return {name: one for name, one in found.items() if name in (self.rows or found)}
 
     def _jobs(self) -> list["_Suspect"]:
         """A suspect for each set and regime, by DreamBooth and by LoRA in turns."""
@@ -134,6 +154,7 @@ class MembershipBench(FewShotBench):
             "condition": condition,
             "method": name,
             "role": method.role,
+            "sides": method.sides,
             "set": subject,
             "seconds": seconds,
             "calls": calls,

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from intaglio.bench.kit.pooling import Audit, mean_auc, pooled_tpr
 from intaglio.metrics.statistics.conformal import called, clopper_pearson, p_values
+from intaglio.metrics.statistics.enough_controls import fewest_controls
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -26,11 +27,12 @@ def figures_of(run: Run) -> dict[str, Any]:
     found = [one for suspect in run.recorded("suspect").values() for one in suspect["audits"]]
     names = sorted({_row_name(one["method"], row) for one in found for row in one["scores"]})
     rows = {name: _by_condition([part for one in found for part in _parts(one, name)]) for name in names}
+    null_rates = [by[NULL]["realised_rate"] for by in rows.values() if NULL in by]
     return {
         "methods": len({one["method"] for one in found}),
         "suspects": len(run.recorded("suspect")),
         **{f"auc_{condition}_{_word(name)}": row["auc"] for name, by in rows.items() for condition, row in by.items()},
-        "null_rate_largest": max((by[NULL]["realised_rate"] for by in rows.values() if NULL in by), default=None),
+        "null_rate_largest": max((rate for rate in null_rates if rate is not None), default=None),
         "seconds": run.seconds,
         "machine": machine(),
         "versions": versions(),
@@ -40,7 +42,19 @@ def figures_of(run: Run) -> dict[str, Any]:
 
 def table_of(figures: Mapping[str, Any]) -> str:
     """The rows as aligned columns, a line a row and condition."""
-    head = ("row", "condition", "AUC", "interval", "TPR 1%", "TPR 5%", "above 1/2", "rate at 5%", "calls", "s")
+    head = (
+        "row",
+        "condition",
+        "AUC",
+        "interval",
+        "TPR 1%",
+        "TPR 5%",
+        "above 1/2",
+        "called",
+        "rate at 5%",
+        "calls",
+        "s",
+    )
     lines = [
         (
             name,
@@ -50,6 +64,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
             _share(row["tpr_at_1pct"]),
             _share(row["tpr_at_5pct"]),
             _share(row["above_half"]),
+            _share(row.get("members_called")),
             _share(row["realised_rate"]),
             f"{row['calls']:.0f}",
             f"{row['seconds']:.2f}",
@@ -72,10 +87,9 @@ def _figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     area = mean_auc(audits)
     areas = [mean_auc([audit]).value for audit in audits]
     alike = parts[0]["condition"] in OTHERS_ALIKE
-    outside = [_outside(part) for part in parts]
-    calls = np.concatenate(
-        [called(p_values(tested, part["controls"]), RATE) for tested, part in zip(outside, parts, strict=True)]
-    )
+    calls = np.concatenate([_calls(part, _outside(part)) for part in parts])
+    judged = all(len(part["controls"]) >= fewest_controls(RATE, part["sides"]) for part in parts)
+    rated, trained = judged and alike, judged and parts[0]["condition"] != NULL
     return {
         "auc": area.value,
         "auc_low": area.low,
@@ -83,12 +97,18 @@ def _figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tpr_at_1pct": pooled_tpr(audits, 0.01),
         "tpr_at_5pct": pooled_tpr(audits, 0.05),
         "above_half": float(np.mean(np.array(areas) > 0.5)),
-        "realised_rate": float(calls.mean()) if alike else None,
-        "realised_rate_interval": clopper_pearson(int(calls.sum()), calls.size) if alike else None,
+        "members_called": float(np.mean([_calls(part, part["members"]) for part in parts])) if trained else None,
+        "realised_rate": float(calls.mean()) if rated else None,
+        "realised_rate_interval": clopper_pearson(int(calls.sum()), calls.size) if rated else None,
         "outside": int(calls.size) if alike else 0,
         "suspects": len(parts),
         **{name: float(np.mean([part[name] for part in parts])) for name in ("calls", "seconds")},
     }
+
+
+def _calls(part: Mapping[str, Any], tested: ArrayLike) -> NDArray[np.bool_]:
+    """The verdict at `RATE` on scores [n], by the part's own controls."""
+    return called(p_values(tested, part["controls"], part["sides"]), RATE)
 
 
 def _outside(part: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -104,7 +124,13 @@ def _parts(one: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
         return []
     members, others, controls = one["scores"][wanted]
     half = 0.5 if alone else 1.0  # without the base each picture is asked about once
-    about = {"condition": one["condition"], "seconds": one["seconds"] * half, "calls": one["calls"] * half}
+    sides = one.get("sides", "upper")
+    about = {
+        "condition": one["condition"],
+        "sides": sides,
+        "seconds": one["seconds"] * half,
+        "calls": one["calls"] * half,
+    }
     return [{"members": members, "others": others, "controls": controls, **about}]
 
 

@@ -11,6 +11,7 @@ import importlib
 import operator
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, make_dataclass
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,15 @@ def settings_of(target: str) -> type:
     return make_dataclass(found.name, [*required, *optional], namespace=namespace, frozen=True)
 
 
+def class_variable(target: str, name: str) -> Any:
+    """A class variable's plain value, by the source of `module:Class` or of its bases; else by importing the class."""
+    module, _, kind = target.partition(":")
+    try:
+        return Module.read(module).class_variable(kind, name)
+    except NotUnderstood:
+        return getattr(load(target), name)
+
+
 class Module:
     """The top-level names of a module's source, each evaluated when it is looked up."""
 
@@ -106,6 +116,26 @@ class Module:
                     return Module.read(module)[original]
                 return getattr(_light(module), original)
         raise NotUnderstood(name)
+
+    def class_variable(self, kind: str, name: str) -> Any:
+        """The value of a variable in the body of a class, or of the first of its bases that has it.
+
+        Raises `NotUnderstood` where none has it, or its value is not plain.
+        """
+        match self.nodes.get(kind):
+            case ast.ImportFrom(module=str(module), names=aliases) if module.partition(".")[0] == "intaglio":
+                original = next(a.name for a in aliases if kind == (a.asname or a.name))
+                return Module.read(module).class_variable(original, name)
+            case ast.ClassDef(body=body, bases=bases):
+                for statement in body:
+                    match statement:
+                        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+                            if name in _bound(statement):
+                                return self.value(value)
+                for base in bases:
+                    with suppress(NotUnderstood):
+                        return self.class_variable(ast.unparse(base).partition("[")[0], name)
+        raise NotUnderstood(f"{kind}.{name}")
 
     def value(self, node: ast.expr) -> Any:
         """The value of an expression of plain values and types."""

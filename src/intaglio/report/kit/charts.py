@@ -75,17 +75,17 @@ def spread(positions: Sequence[Real], gap: Real, rows: int) -> list[int]:
 
 def strip_plot(
     strips: Sequence[Strip],
-    threshold: Real | None,
+    thresholds: Sequence[Real],
     axis: str,
     width: Real = WIDTH,
     css: str = "plot",
     things: str = "pictures",
 ) -> Markup:
-    """Scores of things in one row a group, with the threshold as a vertical line; higher means 'in the set'."""
+    """Scores of things in one row a group, with each threshold as a vertical line; `axis` says what they mean."""
     row_height, head = 74.0, 26.0
     bottom = head + row_height * len(strips)
     values = [dot.value for strip in strips for dot in strip.dots]
-    x = Scale(*padded([*values, *([] if threshold is None else [threshold])]), 12.0, width - 12.0)
+    x = Scale(*padded([*values, *thresholds]), 12.0, width - 12.0)
     parts: list[Markup] = []
     for k, strip in enumerate(strips):
         top = head + k * row_height
@@ -97,10 +97,13 @@ def strip_plot(
             marker(x(dot.value), middle + row * (2 * DOT_RADIUS + 1), dot.kind, f"{dot.name}: {number(dot.value)}")
             for dot, row in zip(strip.dots, rows, strict=True)
         ]
-    if threshold is not None:
-        parts.append(line(x(threshold), head - 6, x(threshold), bottom, "cut"))
-        anchor = "end" if x(threshold) > width * 0.7 else "start" if x(threshold) < width * 0.3 else "middle"
-        parts.append(text(x(threshold), 13, f"threshold {number(threshold)}", anchor, "cutl"))
+    parts += [line(x(threshold), head - 6, x(threshold), bottom, "cut") for threshold in thresholds]
+    if thresholds:
+        # One label for all, in their middle: two of them could write over each other.
+        centre = sum(x(threshold) for threshold in thresholds) / len(thresholds)
+        anchor = "end" if centre > width * 0.7 else "start" if centre < width * 0.3 else "middle"
+        label = f"threshold{'s' if len(thresholds) > 1 else ''} {' and '.join(number(one) for one in thresholds)}"
+        parts.append(text(centre, 13, label, anchor, "cutl"))
     parts.append(line(x.start, bottom, x.end, bottom, "ax"))
     for tick in x.ticks():
         parts += [line(x(tick), bottom, x(tick), bottom + 4, "ax"), text(x(tick), bottom + 16, number(tick))]
@@ -110,15 +113,14 @@ def strip_plot(
 
 
 def place_in_nulls(
-    value: Real, nulls: Sequence[Real], threshold: Real | None, kind: str, span: tuple[Real, Real]
+    value: Real, nulls: Sequence[Real], thresholds: Sequence[Real], kind: str, span: tuple[Real, Real]
 ) -> Markup:
     """A thin strip with the score of one picture among those of the controls."""
     width, height = 180.0, 26.0
     x = Scale(*span, 6.0, width - 6.0)
     parts = [line(x.start, 16, x.end, 16, "grid")]
     parts += [line(x(v), 11, x(v), 21, "tick") for v in nulls]
-    if threshold is not None:
-        parts.append(line(x(threshold), 4, x(threshold), 26, "cut"))
+    parts += [line(x(threshold), 4, x(threshold), 26, "cut") for threshold in thresholds]
     parts.append(marker(x(value), 16, kind, number(value)))
     beaten = sum(v < value for v in nulls)
     return svg(

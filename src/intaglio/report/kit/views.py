@@ -117,6 +117,7 @@ class AuditPage(Page):
     scores_text: str
     strip_wide: Markup
     strip_narrow: Markup
+    strip_text: str
     p_values: Markup
     set_text: str
     roc: RocView | None

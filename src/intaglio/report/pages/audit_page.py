@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture
-from intaglio.metrics.statistics.conformal import p_values
+from intaglio.metrics.statistics.conformal import Threshold, p_values
 from intaglio.report.kit.axes import padded
 from intaglio.report.kit.charts import Dot, Strip, p_value_plot, place_in_nulls, roc_plot, strip_plot
 from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text, title
@@ -29,8 +29,8 @@ def page_of(run: RunData, page_folder: Path) -> AuditPage | None:
 
 def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage:
     """The page of an `authenticate` run; `page_folder` is the folder of the HTML file."""
-    questioned = sorted(audit.questioned, key=_rank)
-    controls = sorted(audit.controls, key=_rank)[:CONTROL_CARDS]
+    questioned = audit.ranked(audit.questioned)
+    controls = audit.ranked(audit.controls)[:CONTROL_CARDS]
     captions = _captions(audit)
     shown = questioned[:MAX_CARDS]
     album = Album(page_folder, len(captions) * (len(shown) + len(controls)), run=run.folder)
@@ -45,13 +45,14 @@ def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage
         warnings=run.warnings,
         how_to_read=words.how_to_read(audit),
         questioned=[maker.card(j) for j in shown],
-        rest=[_listed(j, audit.threshold.value) for j in questioned[MAX_CARDS:]],
+        rest=[_listed(j, audit.threshold) for j in questioned[MAX_CARDS:]],
         unshown=words.unshown(len(questioned), MAX_CARDS),
         controls=[maker.card(j) for j in controls],
         controls_text=words.controls_text(audit, len(controls)),
         scores_text=words.scores_text(audit),
         strip_wide=_strips(audit, 1040, "plot big"),
         strip_narrow=_strips(audit, 380, "plot small"),
+        strip_text=words.strip_text(audit),
         p_values=_p_values(audit),
         set_text=words.set_text(audit),
         roc=_roc(audit),
@@ -68,10 +69,6 @@ def _captions(audit: AuditResult) -> dict[str, str]:
     return {ORIGINAL: "the picture", **known, **{kind: kind for kind in sorted(kept - set(known))}}
 
 
-def _rank(judged: JudgedPicture) -> tuple[float, str]:
-    return (math.inf if math.isnan(judged.score) else -judged.score, judged.name)
-
-
 def css(judged: JudgedPicture) -> str:
     """Style-sheet class of a picture: `in` (called), `out` (questioned, not called) or `ctl` (a control)."""
     return "ctl" if judged.control else "in" if judged.called else "out"
@@ -86,7 +83,7 @@ class _CardMaker:
 
     def card(self, judged: JudgedPicture) -> Card:
         truth, wrong = words.truth(judged)
-        listed = _listed(judged, self.audit.threshold.value)
+        listed = _listed(judged, self.audit.threshold)
         return Card(
             name=judged.name,
             css=listed.css,
@@ -119,16 +116,17 @@ class _CardMaker:
         if judged.control:
             return Row(name, decimal(value, 3))
         nulls = [control.signals.get(key, math.nan) for control in self.audit.controls]
-        return Row(name, f"{decimal(value, 3)} (p {decimal(float(p_values([value], nulls)[0]), 2)} alone)")
+        p = float(p_values([value], nulls, "both" if name in self.audit.two_sided else "upper")[0])
+        return Row(name, f"{decimal(value, 3)} (p {decimal(p, 2)} alone)")
 
     def _score_among_controls(self, judged: JudgedPicture) -> Markup:
         if not math.isfinite(judged.score):
             return Markup("")
-        return place_in_nulls(judged.score, self.nulls, self.audit.threshold.value, css(judged), self.span)
+        return place_in_nulls(judged.score, self.nulls, self.audit.threshold.bounds, css(judged), self.span)
 
 
-def _listed(judged: JudgedPicture, threshold: float | None) -> Card:
-    badge = words.badge(judged, threshold is not None and judged.score > threshold)
+def _listed(judged: JudgedPicture, threshold: Threshold) -> Card:
+    badge = words.badge(judged, threshold)
     return Card(judged.name, css(judged), badge, (), (), decimal(judged.score, 3), decimal(judged.p_value, 2))
 
 
@@ -136,7 +134,7 @@ def _keys(audit: AuditResult) -> list[Key]:
     total, limit = len(audit.asked), audit.threshold
     keys = [Key("Called “in the fine-tuning set”", f"{audit.called} of {total}", words.expected_by_chance(audit))]
     if limit.enough:
-        rate = f"{interval_text(limit.interval)} at this threshold; {count(limit.controls, 'control')}"
+        rate = f"{interval_text(limit.interval)} at {words.these(limit)}; {count(limit.controls, 'control')}"
         keys.append(Key("False-positive rate, at most", rate_text(limit.asked_rate), rate))
     if audit.set_test.p_value is not None:
         smallest = f"smallest possible {decimal(audit.set_test.smallest, 2)}"
@@ -164,9 +162,7 @@ def _strips(audit: AuditResult, width: int, classes: str) -> Markup:
         "controls": list(audit.controls),
     }
     strips = [Strip(label, _dots(members)) for label, members in groups.items() if members]
-    return strip_plot(
-        strips, audit.threshold.value, f"{audit.score_name}, higher means more like a member", width, classes
-    )
+    return strip_plot(strips, audit.threshold.bounds, f"{audit.score_name}, {words.meaning(audit)}", width, classes)
 
 
 def _p_values(audit: AuditResult) -> Markup:
@@ -180,7 +176,7 @@ def _roc(audit: AuditResult) -> RocView | None:
         return None
     curve = measured.roc or ((0.0, 0.0), (1.0, 1.0))
     return RocView(
-        text=words.roc_text(measured),
+        text=words.roc_text(audit, measured),
         linear=roc_plot(curve, measured.holdouts),
         log=roc_plot(curve, measured.holdouts, log=True),
         numbers=words.roc_numbers(measured),

@@ -24,19 +24,25 @@ def headline(audit: AuditResult) -> str:
 def lead(audit: AuditResult) -> str:
     limit = audit.threshold
     if not limit.enough:
+        twice = ", as scores to both sides of theirs count" if limit.sides == "both" else ""
         return (
             f"Pictures that cannot have been in the set (controls) tell how often the test would call a picture by "
-            f"mistake. A rate of {rate_text(limit.asked_rate)} needs at least {needed_controls(limit.asked_rate)} of "
-            f"them; with {scored_controls(limit)} nothing below {rate_text(limit.attainable_rate)} can be claimed. The "
-            f"scores are shown, but no picture is called."
+            f"mistake. A rate of {rate_text(limit.asked_rate)} needs at least "
+            f"{needed_controls(limit.asked_rate, limit.sides)} of them{twice}; with {scored_controls(limit)} nothing "
+            f"below {rate_text(limit.attainable_rate)} can be claimed. The scores are shown, but no picture is called."
         )
     said = (
         f"Of pictures that were not in the set, the test calls at most {one_in(limit.asked_rate)} by mistake "
-        f"({interval_text(limit.interval)} for this threshold; calibrated on {count(limit.controls, 'control')}, "
-        f"{limit.observed} of them above it)."
+        f"({interval_text(limit.interval)} for {these(limit)}; calibrated on {count(limit.controls, 'control')}, "
+        f"{limit.observed} of them {'above it' if limit.sides == 'upper' else limit.place})."
     )
     right = audit.known_truth
     return said if right is None else f"{said} Here the truth is known: {right.words}."
+
+
+def these(limit: Threshold) -> str:
+    """The threshold, or the two where both sides count."""
+    return "this threshold" if limit.sides == "upper" else "these thresholds"
 
 
 def scored_controls(limit: Threshold) -> str:
@@ -72,11 +78,13 @@ def loud(audit: AuditResult) -> list[str]:
 
 def how_to_read(audit: AuditResult) -> str:
     """Explanation of the cards, and of the score behind the verdict."""
-    first = "Sorted by score. "
+    by = "score" if audit.threshold.sides == "upper" else "p-value"
+    first = f"Sorted by {by}. "
     if len(audit.asked) < len(audit.questioned):
-        first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
+        first = f"Sorted by {by}, among pictures known not to be in the set, which measure the audit itself. "
     if (reading := audit.readings.get(audit.score_name)) is not None:
         first += f"The verdict rests on {audit.score_name}: {reading}. "
+    first += _both_sides(audit)
     return (
         first
         + (
@@ -85,6 +93,31 @@ def how_to_read(audit: AuditResult) -> str:
         )
         + " The small scale shows where the score stands among the controls."
     )
+
+
+def _both_sides(audit: AuditResult) -> str:
+    """That low scores count as high ones do, where they do; else empty."""
+    if audit.threshold.sides == "both":
+        return (
+            "Its sign is not stable: training moves it up in some models and down in others, so that a score to either "
+            "side of the controls’ counts, and p is twice the smaller of the two sides’. "
+        )
+    if not audit.two_sided:
+        return ""
+    return f"Of {', '.join(audit.two_sided)} the distance from the middle counts, as its sign is not stable. "
+
+
+def meaning(audit: AuditResult) -> str:
+    """The words by the axis of scores."""
+    if audit.threshold.sides == "upper":
+        return "higher means more like a member"
+    return "far to either side of the controls means more like a member"
+
+
+def strip_text(audit: AuditResult) -> str:
+    """The words below the scores of all pictures."""
+    what = "further right" if audit.threshold.sides == "upper" else "further from the controls, to either side,"
+    return f"Each mark is one picture; {what} means more like a member. Squares are called “in the set”."
 
 
 def behind(audit: AuditResult) -> dict[str, str]:
@@ -110,11 +143,12 @@ def similarity(audit: AuditResult, judged: JudgedPicture) -> str:
     return f"Similarity of the picture and its recovery: {decimal(judged.similarity, 2)}. {part}."
 
 
-def badge(judged: JudgedPicture, above: bool) -> str:
+def badge(judged: JudgedPicture, threshold: Threshold) -> str:
     if math.isnan(judged.score):
         return "no score"
     if judged.control:
-        return "control, above the threshold" if above else "control"
+        beyond = "above the threshold" if threshold.sides == "upper" else "beyond a threshold"
+        return f"control, {beyond}" if threshold.beyond(judged.score) else "control"
     if judged.called is None:
         return "no verdict"
     return "in the set" if judged.called else "not called"
@@ -143,8 +177,9 @@ def unshown(total: int, most: int) -> str:
 def controls_text(audit: AuditResult, shown: int) -> str:
     if not audit.controls:
         return "There were no controls, so nothing says how an unused picture would have scored."
+    highest = "highest-scoring" if audit.threshold.sides == "upper" else "most extreme"
     return (
-        f"The {shown} highest-scoring of {count(len(audit.controls), 'control')}, treated exactly as the questioned "
+        f"The {shown} {highest} of {count(len(audit.controls), 'control')}, treated exactly as the questioned "
         f"pictures. This is how far the test goes for pictures that the suspect was not tuned on."
     )
 
@@ -152,10 +187,15 @@ def controls_text(audit: AuditResult, shown: int) -> str:
 def scores_text(audit: AuditResult) -> str:
     if not audit.threshold.enough:
         return "There is no threshold, since there are too few controls for the asked rate."
+    beyond = f"{audit.threshold.observed} of {audit.threshold.controls}"
+    if audit.threshold.sides == "both":
+        return (
+            f"The two thresholds are the scores that controls lie beyond rarely enough, to both sides alike: {beyond} "
+            "lie outside them. They were set from the controls alone; the questioned pictures had no part in them."
+        )
     return (
-        f"The threshold is the score that controls exceed rarely enough: {audit.threshold.observed} of "
-        f"{audit.threshold.controls} lie above it. It was set from the controls alone; the questioned pictures had no "
-        f"part in it."
+        f"The threshold is the score that controls exceed rarely enough: {beyond} lie above it. It was set from the "
+        "controls alone; the questioned pictures had no part in it."
     )
 
 
@@ -164,20 +204,22 @@ def set_text(audit: AuditResult) -> str:
     if test.p_value is None:
         return "Not tested: it takes at least one questioned picture and one control with a score."
     how = "counting every way to mix them" if test.exact else "by random mixing"
+    far = "so high" if test.sides == "upper" else "so far from the controls’, up or down"
     return (
         f"A rank test of {count(test.pictures, 'questioned picture')} against {count(test.controls, 'control')} "
-        f"({how}) gives p = {decimal(test.p_value, 2)}: the chance of scores so high, taken together, had none of them "
-        f"been used. The smallest value that so many pictures could give is {decimal(test.smallest, 2)}."
+        f"({how}) gives p = {decimal(test.p_value, 2)}: the chance of scores {far}, taken together, had none of "
+        f"them been used. The smallest value that so many pictures could give is {decimal(test.smallest, 2)}."
     )
 
 
-def roc_text(measured: Separation) -> str:
+def roc_text(audit: AuditResult, measured: Separation) -> str:
     if measured.auc is None:
         return "Undefined here: a group is empty, or all scores are equal."
+    by = "" if audit.threshold.sides == "upper" else " Pictures are ordered by p-value, as both sides count."
     return (
         f"{count(measured.members, 'picture')} known to have been in the set against {measured.holdouts} known not to "
         f"have been. With {measured.holdouts}, no false-positive rate below {rate_text(1 / measured.holdouts)} can be "
-        f"seen."
+        f"seen.{by}"
     )
 
 
@@ -313,7 +355,7 @@ def limits(audit: AuditResult) -> list[Row]:
         ),
         Row(
             "A rate, not a certainty",
-            f"At this threshold up to {rate} unused pictures is called. Ask about many pictures and some will be "
-            f"called by chance; the test of all pictures together is not fooled by that.",
+            f"At {these(audit.threshold)} up to {rate} unused pictures is called. Ask about many pictures and some "
+            f"will be called by chance; the test of all pictures together is not fooled by that.",
         ),
     ]

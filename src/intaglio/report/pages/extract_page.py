@@ -168,7 +168,7 @@ def _strips(result: ExtractionResult, width: int, classes: str) -> Markup | str:
         strips.append(Strip("groups of the base’s pictures", _dots(result.null.scores, lambda score: "ctl")))
     if not any(strip.dots for strip in strips):
         return ""
-    return strip_plot(strips, None, "pictures in the group", width, classes)
+    return strip_plot(strips, (), "pictures in the group", width, classes)
 
 
 def _dots(scores: Sequence[float], kind: Callable[[float], str]) -> list[Dot]:

@@ -107,7 +107,7 @@ def _strips(found: PromptScores, width: int, classes: str) -> Markup | str:
     if found.calibrated:
         controls = zip(found.control_scores, found.controls, strict=True)
         strips.append(Strip("controls", [Dot(float(s), prompt, "ctl") for s, prompt in controls]))
-    return strip_plot(strips, None, "score", width, classes, things="prompts")
+    return strip_plot(strips, (), "score", width, classes, things="prompts")
 
 
 def _pictures(run: RunData, found: PromptScores, album: Album) -> list[tuple[str, list[Shown]]]:

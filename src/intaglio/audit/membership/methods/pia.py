@@ -21,8 +21,8 @@ class PIA(PerModelScore):
         - || eps_0 - eps_theta(sqrt(abar_t) z0 + sqrt(1 - abar_t) eps_0, t) ||_p / n^(1/p),
 
     averaged over `timesteps`, with n the entries of a latent, which orders pictures as the norm does. With
-    `normalise` (PIAN), eps_0 is first scaled so that its mean absolute value is sqrt(2/pi), that of a standard normal.
-    The published test looks at the suspect alone.
+    `normalise` (PIAN, `--preset pian`), eps_0 is first scaled so that its mean absolute value is sqrt(2/pi), that of a
+    standard normal. The published test looks at the suspect alone.
 
     Source: arXiv 2305.18355 (ICLR 2024), R_t and its normalised form, p = 4. Published runs scan t in steps and report
     the best on the evaluated data; here the timesteps are fixed beforehand.

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.per_model import PerModelScore, PromptedModel
+from intaglio.metrics.statistics.enough_controls import Sides
 from intaglio.sampling.grid import level_at
 from intaglio.sampling.step import ddim_step
 
@@ -23,7 +24,9 @@ class SecMI(PerModelScore):
 
     each step with the model's noise prediction where it begins: near a picture that was trained on, the predictions
     of neighbouring timesteps agree. The published test looks at the suspect alone. On few-shot fine-tunes the sign of
-    the effect can turn with the timestep, so that only controls tell what a score means.
+    the effect turns with the timestep and the set, so that scores to both sides of the controls' count: with p_up of n
+    controls at or above the score, (1 + count)/(n + 1), and p_low of those at or below, p = min(1, 2 min(p_up, p_low)).
+    A rate of 5% takes 39 controls.
 
     Source: arXiv 2302.01316 (ICML 2023), SecMI_stat, at t = 100 there; the authors' code for Stable
     Diffusion compares at t = 140, in steps of 10.
@@ -31,6 +34,7 @@ class SecMI(PerModelScore):
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "how exactly the suspect comes back by one step of noise up and one down"
+    sides: ClassVar[Sides] = "both"
 
     timestep: int = 300
     """Timestep t of the comparison, a multiple of `stride`. Published: 100."""
