@@ -152,6 +152,11 @@ VERBS: dict[str, Verb] = {
         "rank prompts by how far a model has memorised what it was trained to draw for them",
         Methods("audit.prompts.methods"),
     ),
+    "audit influence": Verb(
+        "intaglio.commands.audit.audit_influence:AuditInfluence",
+        "rank training pictures by how far each made a model good at a given picture",
+        Methods("audit.influence.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

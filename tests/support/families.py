@@ -17,9 +17,11 @@ import tiny
 from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
+from intaglio.audit.influence.result import InfluenceScores
 from intaglio.audit.prompts.result import PromptScores
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
@@ -165,6 +167,33 @@ def _asked_file(result: PromptScores, folder: Path) -> tuple[Numbers, Numbers]:
     assert stored is not None
     assert stored.prompts == result.prompts
     return _asked(result), _asked(stored)
+
+
+def _influence(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> InfluenceScores:
+    """Of all pictures on the second of them, and on one that is not among them."""
+    (model,) = models
+    other = ImageSet.from_pixels(tiny.pixels(1, seed=9), ["other"])
+    train = Examples.of(model, PICTURES, ["red cat", "dog", "red dog"])
+    asked = Examples.of(model, other, ["cat"])
+    own = Examples.of(model, PICTURES[[1]], ["dog"])
+    images = ImageSet.from_pixels(torch.cat([PICTURES.pixels[[1]], other.pixels]))
+    queries = Examples(images, (*own.prompts, *asked.prompts), torch.cat([own.latents, asked.latents]))
+    return method(model, train, queries, run=run)
+
+
+def _influences(result: InfluenceScores) -> Numbers:
+    return {"tau": result.tau}
+
+
+def _influences_file(result: InfluenceScores, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = InfluenceScores.load(folder)
+    assert stored is not None
+    assert stored.to_dict() == result.to_dict()
+    rows = list(csv.DictReader((folder / "influence.csv").read_text().splitlines()))
+    assert [(row["query"], row["example"]) for row in rows] == [(row["query"], row["example"]) for row in result.rows()]
+    assert [float(row["tau"]) for row in rows] == [row["tau"] for row in result.rows()]
+    return _influences(result), _influences(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -371,6 +400,7 @@ FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
+    "audit influence": Family(_base, _influence, _influences, _influences_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

@@ -14,7 +14,8 @@ from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
-    "audit": "intaglio.report.pages.prompts_page",
+    "audit influence": "intaglio.report.pages.influence_page",
+    "audit prompts": "intaglio.report.pages.prompts_page",
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",
     "bench shrink": "intaglio.report.pages.shrink_bench_page",
@@ -27,7 +28,8 @@ PAGE_MODULES = {
     "protect": "intaglio.report.pages.protect_page",
     "shrink": "intaglio.report.pages.shrink_page",
 }
-"""Module with the page of a verb, or of one method of it (its function `page_of`); imported when it is reported."""
+"""Module with the page of a verb, of one of its parts or of one method of it (its function `page_of`), by the verb, and
+the part or the method as runs name it; imported when it is reported."""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -67,8 +69,9 @@ def _page(run: RunData, page_folder: Path) -> Page:
 
 def page_of(run: RunData, page_folder: Path) -> Page:
     """The page of a run: that of its verb, or plain tables where there is none or the run has no result yet."""
-    verb = str(run.run.get("verb"))
-    module = PAGE_MODULES.get(f"{verb} {run.run.get('method')}", PAGE_MODULES.get(verb))
+    verb, method = str(run.run.get("verb")), str(run.run.get("method"))
+    names = (f"{verb} {method}", f"{verb} {method.partition('-')[0]}", verb)
+    module = next((PAGE_MODULES[name] for name in names if name in PAGE_MODULES), None)
     own = None if module is None else import_module(module).page_of(run, page_folder)
     return own or plain_page(run, page_folder)
 

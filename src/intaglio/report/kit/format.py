@@ -12,7 +12,7 @@ from intaglio.report.kit.views import Row
 from intaglio.runs.read import RunData
 
 VERBS = {
-    "audit": "Audit of a model’s prompts",
+    "audit": "Audit of a model",
     "authenticate": "Audit of a fine-tuned model",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
