@@ -20,8 +20,8 @@ class Trak(GradientInfluence):
 
         tau(q, i) = phi_q (Phi^T Phi + lambda I)^-1 phi_i,    lambda = damping * mean_i ||phi_i||^2.
 
-    These are the weights of the ridge regression of the query's gradient on the training pictures': without unit, at
-    most about 1, and near 1 for a training picture asked about itself. A picture whose removal raises the query's loss
+    These are the weights of the ridge regression of the query's gradient on the training pictures': without unit, and
+    near 1 for a training picture asked about itself. A picture whose removal raises the query's loss
     has a positive one. As the output is the loss itself, the factor d loss / d output is 1.
 
     Source: Park et al., arXiv 2303.14186; for diffusion as in Zheng et al., arXiv 2311.00500. Published: averages over
