@@ -49,6 +49,11 @@ class Examples:
         return self.images.names
 
     @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Hash and prompt of each, which say what a model is asked."""
+        return list(zip(self.hashes, self.prompts, strict=True))
+
+    @property
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of each picture's pixels."""
         return self.images.hashes

@@ -117,7 +117,7 @@ def test_gradients_are_dropped_once_the_result_is_safe(tmp_path):
         audit_influence(method, net, train, queries, shown=0, run=run)
         stored = list((run.folder / "states").rglob("*.safetensors"))
         assert len(stored) == 5  # four training pictures, one of them asked about, and one more
-        method.forget(net, train, queries, run)
+        method.forget(net, [*train.asked, *queries.asked], run)
         assert not list((run.folder / "states").rglob("*.safetensors"))
     assert issubclass(GradDot, GradientInfluence)
 

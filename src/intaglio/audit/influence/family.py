@@ -1,6 +1,7 @@
 """Influence: the contract of a method, and the checks made before any work."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,6 +16,9 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.verbs import FileName
+
+Asked = tuple[str, str]
+"""Hash and prompt of a picture, on which its part depends beside the model and the settings."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,19 @@ class Influence(ABC):
         """Rows that go through a network together."""
         return 1
 
-    def forget(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> None:  # noqa: B027
+    def forget(self, model: LatentDiffusion, asked: Iterable[Asked], run: Run) -> None:  # noqa: B027
         """Drops the states that a call on these pictures stored; to be called once its result is safe."""
+
+
+def check_model(method: Influence, model: LatentDiffusion) -> None:
+    """Raises `BadInput` for a model that lacks what the method needs."""
+    check_needs(method, model)
+    method.check(model)
 
 
 def check_examples(method: Influence, model: LatentDiffusion, train: Examples, queries: Examples) -> None:
     """Raises `BadInput` for pictures that cannot be asked about, and for a model that cannot be asked."""
-    check_needs(method, model)
+    check_model(method, model)
     for examples, what, flag in ((train, "training pictures", "--train"), (queries, "pictures", "--images")):
         if not len(examples):
             raise BadInput(f"there are no {what} to ask about; give a folder with at least one to {flag}")
@@ -99,4 +109,3 @@ def check_examples(method: Influence, model: LatentDiffusion, train: Examples, q
             f"training pictures have {tuple(mine)} latent cells and the pictures asked about {tuple(its)}; read both "
             "at one resolution"
         )
-    method.check(model)

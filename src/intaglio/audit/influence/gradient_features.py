@@ -1,7 +1,7 @@
 """Influence by gradients: a sketch of each picture's gradient by the denoiser's weights, stored as it is known."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.audit.influence.family import Influence
+from intaglio.audit.influence.family import Asked, Influence
 from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.learning.per_sample import per_sample_gradients
@@ -20,9 +20,6 @@ from intaglio.randomness import generator
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
-
-Asked = tuple[str, str]
-"""A picture's hash and its prompt, on which its gradient depends, beside the model and the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +87,7 @@ class GradientInfluence(Influence):
     def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
         """The gradients of all different pictures, each stored when it is known, and what the method makes of them."""
         known = self._features(model, _latents_of(train, queries), run)
-        of_queries, of_train = (
-            torch.stack([known[one] for one in zip(examples.hashes, examples.prompts, strict=True)])
-            for examples in (queries, train)
-        )
+        of_queries, of_train = (torch.stack([known[one] for one in examples.asked]) for examples in (queries, train))
         for examples, rows in ((train, of_train), (queries, of_queries)):
             if bad := [name for name, row in zip(examples.names, rows, strict=True) if not bool(row.isfinite().all())]:
                 raise IntaglioError(
@@ -101,9 +95,9 @@ class GradientInfluence(Influence):
                 )
         return self.compared(of_queries, of_train)
 
-    def forget(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> None:
+    def forget(self, model: LatentDiffusion, asked: Iterable[Asked], run: Run) -> None:
         """Drops the gradients that a call on these pictures stored."""
-        for state in self._states(model, list(_latents_of(train, queries))).values():
+        for state in self._states(model, asked).values():
             run.drop_state(state)
 
     @property
@@ -120,7 +114,7 @@ class GradientInfluence(Influence):
         self, model: LatentDiffusion, latents: dict[Asked, Float[Tensor, "c h w"]], run: Run
     ) -> dict[Asked, Float[Tensor, "k"]]:
         """The sketch of each gradient; cut by content, so that a kill leaves the bits as they would have been."""
-        states = self._states(model, list(latents))
+        states = self._states(model, latents)
         found = {one: state[0]["gradient"] for one, name in states.items() if (state := run.load_state(name))}
         work = list(latents)
         parts = [work[start : start + self._at_once] for start in range(0, len(work), self._at_once)]
@@ -201,7 +195,7 @@ class GradientInfluence(Influence):
             )
         return found
 
-    def _states(self, model: LatentDiffusion, asked: Sequence[Asked]) -> dict[Asked, str]:
+    def _states(self, model: LatentDiffusion, asked: Iterable[Asked]) -> dict[Asked, str]:
         """The name of the state of each picture's gradient."""
         settings = {name: value for name, value in asdict(self).items() if name != "micro_batch"}
         key = digest([self.name, settings, model.fingerprint])

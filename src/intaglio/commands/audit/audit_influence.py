@@ -15,11 +15,10 @@ from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, des
 if TYPE_CHECKING:
     from intaglio.audit.influence.family import Influence
     from intaglio.audit.influence.result import InfluenceScores
-    from intaglio.denoising.examples import Examples
     from intaglio.images.folder import Listing
+    from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
-    from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
 MOST_ROWS = 40
@@ -59,20 +58,23 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.audit.influence.family import check_examples
+        from intaglio.audit.influence.cost import influence_plan
+        from intaglio.audit.influence.family import check_model
         from intaglio.audit.influence.result import InfluenceScores
 
         model = self.noted_model(self.device)
-        train, queries = self._examples(model, self.train), self._examples(model, self.images)
-        check_examples(self._method, model, train, queries)
-        if self.dry_run and self.ends_with(self._plan(model, train, queries)):
+        check_model(self._method, model)
+        train, queries = (_Prompted.of(self, path, model.resolution) for path in (self.train, self.images))
+        plan = influence_plan(self._method, model, train.asked, queries.asked)
+        if self.dry_run and self.ends_with(plan):
             return 0
         with self._open(model, train, queries) as run:
             if run.status != "done":
-                self._warn(run, model, train, queries)
-                self.begin(run, self._plan(model, train, queries))
+                for warning in dict.fromkeys((*model.notes, *_warnings(train.images), *queries.images.warnings)):
+                    run.warn(warning)
+                self.begin(run, plan)
                 self._audit(model, train, queries, run)
-            self._method.forget(model, train, queries, run)
+            self._method.forget(model, {*train.asked, *queries.asked}, run)
         folder = Path(run.folder or ".")
         _report(cast(InfluenceScores, InfluenceScores.load(folder)), folder)
         return 0
@@ -81,45 +83,55 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     def _method(self) -> "Influence":
         return cast("Influence", self.method)
 
-    def _examples(self, model: "LatentDiffusion", path: Path) -> "Examples":
-        from intaglio.denoising.examples import Examples
-
-        images = self.load_pictures(path, model.resolution)
-        return Examples.of(model, images, picture_prompts(images.names, images.captions, self.prompt, "prompt"))
-
-    def _plan(self, model: "LatentDiffusion", train: "Examples", queries: "Examples") -> "TimePlan":
-        from intaglio.audit.influence.cost import influence_plan
-
-        return influence_plan(self._method, model, train, queries)
-
-    def _warn(self, run: "Run", model: "LatentDiffusion", train: "Examples", queries: "Examples") -> None:
-        found = [*model.notes, *train.images.warnings, *queries.images.warnings]
-        if pairs := train.images.duplicates():
-            alike = ", ".join(f"{one} and {two}" for one, two in pairs[:5])
-            more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
-            found.append(f"training pictures that look the same share their influence: {alike}{more}")
-        if any(times > 1 for times in train.images.repeats):
-            found.append("repeats of kohya folders are not counted: a number is of one occurrence of its picture")
-        for warning in dict.fromkeys(found):
-            run.warn(warning)
-
-    def _open(self, model: "LatentDiffusion", train: "Examples", queries: "Examples") -> "Run":
+    def _open(self, model: "LatentDiffusion", train: "_Prompted", queries: "_Prompted") -> "Run":
         from intaglio.runs.plain_json import digest
 
         known: dict[str, Any] = {"model": described(self.model, model.fingerprint)}
         known["autoencoder"] = described(self.model, model.part_fingerprint("autoencoder"))
-        for name, path, examples in (("train", self.train, train), ("images", self.images, queries)):
-            known[name] = described(path, digest([examples.names, examples.hashes, examples.prompts]))
+        for name, path, part in (("train", self.train, train), ("images", self.images, queries)):
+            known[name] = described(path, digest([part.images.names, part.asked]))
         settings = {**asdict(cast(Any, self.method)), "shown": self.shown}
         return self.open_run("audit", f"influence-{self._method.name}", settings, known, seed=settings.get("seed"))
 
-    def _audit(self, model: "LatentDiffusion", train: "Examples", queries: "Examples", run: "Run") -> None:
+    def _audit(self, model: "LatentDiffusion", train: "_Prompted", queries: "_Prompted", run: "Run") -> None:
         from intaglio.audit.influence.audit import audit_influence
+        from intaglio.denoising.examples import Examples
 
-        found = audit_influence(self._method, model, train, queries, shown=self.shown, run=run)
+        sets = [Examples.of(model, part.images, part.prompts) for part in (train, queries)]
+        found = audit_influence(self._method, model, *sets, shown=self.shown, run=run)
         found.save(Path(run.folder or "."))
         pictures = ("images",) if found.pictures else ()
         run.finish(found.figures(), ("influence.json", "influence.csv", *pictures))
+
+
+@dataclass(frozen=True)
+class _Prompted:
+    """Pictures of a folder with their prompts."""
+
+    images: "ImageSet"
+    prompts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, command: AuditInfluence[Any], path: Path, resolution: int) -> "_Prompted":
+        images = command.load_pictures(path, resolution)
+        return cls(images, picture_prompts(images.names, images.captions, command.prompt, "prompt"))
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Hash and prompt of each picture."""
+        return list(zip(self.images.hashes, self.prompts, strict=True))
+
+
+def _warnings(train: "ImageSet") -> list[str]:
+    """Warnings of the training pictures: of their files, of copies, of repeats."""
+    found = list(train.warnings)
+    if pairs := train.duplicates():
+        alike = ", ".join(f"{one} and {two}" for one, two in pairs[:5])
+        more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+        found.append(f"training pictures that look the same share their influence: {alike}{more}")
+    if any(times > 1 for times in train.repeats):
+        found.append("repeats of kohya folders are not counted: a number is of one occurrence of its picture")
+    return found
 
 
 def _report(found: "InfluenceScores", folder: Path) -> None:
