@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tiny
-from audit_scenes import pictures
+from audit_scenes import nudged, pictures
 from influence_scenes import examples
 from intaglio.audit.influence.audit import audit_influence
 from intaglio.audit.influence.gradient_features import GradientInfluence
@@ -109,6 +109,18 @@ def test_numbers_that_are_not_finite_are_told_with_the_picture(monkeypatch):
         GradDot(timesteps=1)(net, some(train, [0, 1]), queries)
 
 
+@every_influence
+def test_what_was_stored_of_another_model_or_another_set_is_not_taken(row, tmp_path):
+    net, train, queries = examples()
+    method, other, inputs = made(row), nudged(net, 0.5), {"model": {"path": "x", "sha256": "0" * 64}}
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    with Run.open(tmp_path, "verb", "m", {}, inputs, **about) as run:
+        method(net, train, queries, run=run)
+        for one, few in ((other, train), (net, some(train, [2, 3]))):
+            found, anew = method(one, few, queries, run=run).tau, method(one, few, queries).tau
+            torch.testing.assert_close(found, anew, rtol=1e-4, atol=1e-6)
+
+
 def test_gradients_are_dropped_once_the_result_is_safe(tmp_path):
     net, train, queries = examples()
     inputs = {"model": {"path": "x", "sha256": "0" * 64}}
@@ -133,6 +145,8 @@ def test_pairs_are_ranked_by_query_and_a_picture_knows_itself():
     found = scores([[0.5, -2.0, 0.5], [1.0, 3.0, -1.0]])
     assert [found.ranking(0), found.ranking(1)] == [[0, 2, 1], [1, 0, 2]]
     assert (found.proponents(0, 5), found.opponents(0, 5), found.proponents(0, 1)) == ([0, 2], [1], [0])
+    assert scores([[-0.5, -2.0, 0.5], [0.0] * 3]).opponents(0, 5) == [1, 0]
+    assert scores([[-0.5, -2.0, 0.5], [0.0] * 3]).opponents(1, 5) == []
     assert (found.own_ranks, found.is_itself(1, 1), found.is_itself(0, 0)) == ({1: 1}, True, False)
     assert [(r["query"], r["rank"], r["example"], r["itself"]) for r in found.rows()][3:5] == [
         ("r", 1, "b", True),
