@@ -126,7 +126,7 @@ def test_gradients_are_dropped_once_the_result_is_safe(tmp_path):
     inputs = {"model": {"path": "x", "sha256": "0" * 64}}
     with Run.open(tmp_path, "verb", "m", {}, inputs, seed=0, device="cpu", command=(), progress="none") as run:
         method = GradDot(timesteps=1)
-        audit_influence(method, net, train, queries, shown=0, run=run)
+        audit_influence(method, net, train, queries, run=run)
         stored = list((run.folder / "states").rglob("*.safetensors"))
         assert len(stored) == 5  # four training pictures, one of them asked about, and one more
         method.forget(net, [*train.asked, *queries.asked], run)
@@ -213,7 +213,7 @@ def test_the_command_shows_each_picture_beside_its_proponents_and_opponents(fold
     ("given", "words"),
     [
         ((), "<i>new.png has no caption; give --prompt"),
-        (("--prompt", "x", "--shown", "-1"), "shown must be at least 0"),
+        (("--prompt", "x", "--shown", "0"), "shown must be 1 to 12"),
         (("--prompt", "x", "--train", "nowhere"), "nowhere does not exist; check the path of --train"),
         (("--prompt", "x", "--width", "0"), "kept whole"),
     ],

@@ -26,14 +26,14 @@ def audit_influence(
         model: trained on `train`, or fine-tuned on it.
         train: training pictures with their prompts.
         queries: the pictures asked about, with theirs.
-        shown: proponents of each query, and as many opponents, whose pictures are stored; 0 stores none at all.
+        shown: proponents of each query, and as many opponents, whose pictures are stored and shown, from 1.
         run: progress, states and pictures go there; a killed call goes on where it was.
 
     Raises:
         BadInput: as a call of the method does.
     """
-    found = method(model, train, queries, run=run)
-    if run.folder is None or not shown:
+    found = replace(method(model, train, queries, run=run), shown=shown)
+    if run.folder is None:
         return found
     chosen = {
         i for query in range(len(queries)) for i in (*found.proponents(query, shown), *found.opponents(query, shown))

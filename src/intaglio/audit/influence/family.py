@@ -35,9 +35,9 @@ class Influence(ABC):
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """`baseline`: a method of the literature that others are measured against."""
     reading: ClassVar[str]
-    """What a number says, as the end of a sentence for people who know no formula."""
+    """What the number of a training picture says, as the end of a sentence for people who know no formula."""
     unit: ClassVar[str]
-    """What a number of 1 would be, in words; one method's numbers do not compare with another's."""
+    """Unit of the numbers, in words; one method's do not compare with another's."""
     needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
     """What a model must be able to do (`intaglio.models.capabilities`)."""
 

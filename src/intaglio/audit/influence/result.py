@@ -3,7 +3,7 @@
 `influence.json` in the run's folder:
 
     {"method", "reading", "unit", "train": [{"name", "prompt", "hash"}, ...], "queries": [as train],
-     "tau": [[float, ...], ...], "pictures": {"train" | "queries": {name: path relative to the folder}}}
+     "tau": [[float, ...], ...], "shown", "pictures": {"train" | "queries": {name: path relative to the folder}}}
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ class InfluenceScores:
     method: str
     """The method's name, such as `trak`."""
     reading: str
-    """What a number says, as the end of a sentence."""
+    """What the number of a training picture says, as the end of a sentence."""
     unit: str
-    """What a number of 1 would be, in words."""
+    """Unit of the numbers, in words."""
     train: tuple[str, ...]
     """Names of the training pictures."""
     train_prompts: tuple[str, ...]
@@ -47,6 +47,8 @@ class InfluenceScores:
     is the method's own."""
     pictures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Paths of stored pictures, relative to the run's folder, by `train` or `queries` and name."""
+    shown: int = 4
+    """Proponents of each query, and as many opponents, that a report shows."""
 
     def ranking(self, query: int) -> list[int]:
         """The places of the training pictures, strongest proponent first; equal ones in their own order."""
@@ -151,6 +153,7 @@ class InfluenceScores:
             "train": [{"name": name, "prompt": prompt, "hash": one} for name, prompt, one in train],
             "queries": [{"name": name, "prompt": prompt, "hash": one} for name, prompt, one in queries],
             "tau": self.tau.tolist(),
+            "shown": self.shown,
             "pictures": {kind: dict(paths) for kind, paths in self.pictures.items()},
         }
 
@@ -166,7 +169,7 @@ class InfluenceScores:
             for kind, paths in stored["pictures"].items()
         }
         method, reading, unit = (str(stored[name]) for name in ("method", "reading", "unit"))
-        return cls(method, reading, unit, *train, *queries, tau, pictures)
+        return cls(method, reading, unit, *train, *queries, tau, pictures, int(stored["shown"]))
 
 
 def _column(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+MOST_SHOWN = 12
+"""Proponents, and opponents, at most, that a report shows of each picture."""
 MOST_ROWS = 40
 """Pictures asked about of the printed table."""
 
@@ -44,11 +46,11 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     prompt: str | None = None
     """Prompt of every picture, of either folder, that has no caption of its own."""
     shown: int = 4
-    """Proponents of each picture asked about, and as many opponents, that the report shows; 0 keeps no pictures."""
+    """Proponents of each picture asked about, and as many opponents, that the report shows, 1 to 12."""
 
     def __post_init__(self) -> None:
-        if self.shown < 0:
-            raise ValueError(f"shown must be at least 0, not {self.shown}")
+        if not 1 <= self.shown <= MOST_SHOWN:
+            raise ValueError(f"shown must be 1 to {MOST_SHOWN}, not {self.shown}")
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a picture without a prompt."""

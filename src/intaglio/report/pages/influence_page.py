@@ -11,8 +11,6 @@ from intaglio.runs.read import RunData
 
 MOST_QUERIES = 60
 """Pictures asked about, at most, that are shown."""
-MOST_EACH = 12
-"""Proponents, and opponents, at most, that are shown of each."""
 
 
 def page_of(run: RunData, page_folder: Path) -> InfluencePage | None:
@@ -23,7 +21,7 @@ def page_of(run: RunData, page_folder: Path) -> InfluencePage | None:
 
 def influence_page(run: RunData, found: InfluenceScores, page_folder: Path) -> InfluencePage:
     """The page of a result; `page_folder` is where it will lie."""
-    queries, pictures = range(len(found.queries))[:MOST_QUERIES], len(found.train)
+    queries = range(len(found.queries))[:MOST_QUERIES]
     sides = {query: _sides(found, query) for query in queries}
     album = Album(page_folder, sum(1 + len(a) + len(b) for a, b in sides.values()), run=run.folder)
 
@@ -46,14 +44,14 @@ def influence_page(run: RunData, found: InfluenceScores, page_folder: Path) -> I
     left = len(found.queries) - len(views)
     return InfluencePage(
         template="audit_influence.html.j2",
-        **title(run, f"{count(pictures, 'training picture')} ranked for {count(len(found.queries), 'picture')}"),
+        **title(run, f"Training pictures behind {count(len(found.queries), 'picture')} asked about"),
         lead=found.statement,
         keys=_keys(found),
         warnings=run.warnings,
         queries=views,
         text=(
-            f"The number below a training picture is {found.reading}. Proponents, with positive numbers, made the "
-            f"model better at the picture asked about; opponents made it worse. A number of 1 would be {found.unit}."
+            f"The number below a training picture is {found.reading} (unit: {found.unit}). Proponents, with positive "
+            "numbers, are predicted to have made the model better at the picture asked about, opponents worse."
         ),
         left_out=f"{left} more, and all other pairs, are in influence.csv." if left else "",
         limits=LIMITS,
@@ -61,11 +59,8 @@ def influence_page(run: RunData, found: InfluenceScores, page_folder: Path) -> I
 
 
 def _sides(found: InfluenceScores, query: int) -> tuple[list[int], list[int]]:
-    """Proponents and opponents whose pictures the run kept; without any, all that the page has room for."""
-    kept = found.pictures.get("train", {})
-    both = found.proponents(query, MOST_EACH), found.opponents(query, MOST_EACH)
-    first, last = ([i for i in side if not kept or found.train[i] in kept] for side in both)
-    return first, last
+    """Proponents and opponents that are shown of a query."""
+    return found.proponents(query, found.shown), found.opponents(query, found.shown)
 
 
 def _caption(found: InfluenceScores, query: int, place: int) -> str:

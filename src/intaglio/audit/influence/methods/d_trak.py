@@ -31,10 +31,10 @@ class DTrak(GradientInfluence):
     """
 
     reading: ClassVar[str] = (
-        "what weight the example’s gradient of the squared prediction has in a sum of all examples’ that makes the "
-        "picture’s"
+        "the weight of its gradient, that of the model’s squared prediction, in the mixture of all training pictures’ "
+        "that comes closest to the gradient of the picture asked about"
     )
-    unit: ClassVar[str] = "a picture whose gradient is that of the example alone"
+    unit: ClassVar[str] = "none; near 1 where the two gradients are one"
 
     damping: float = 0.1
     """Lambda as a share of the mean squared norm of the training gradients, above 0; not validated here against models

@@ -26,8 +26,8 @@ class GradDot(GradientInfluence):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = "how much higher the picture’s loss would be without a step down the example’s own"
-    unit: ClassVar[str] = "the change of the loss by a step of size 1 down the example’s gradient"
+    reading: ClassVar[str] = "how far a step of training on it lowers the loss of the picture asked about"
+    unit: ClassVar[str] = "change of the loss by a step of size 1 along its gradient"
 
     def compared(self, queries: Float[Tensor, "q k"], train: Float[Tensor, "n k"]) -> Float[Tensor, "q n"]:
         """Inner products."""

@@ -27,8 +27,8 @@ class PictureSimilarity(Influence):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = "how much the example looks like the picture to an encoder that knows no model"
-    unit: ClassVar[str] = "two equal pictures"
+    reading: ClassVar[str] = "how much it looks like the picture asked about, to an encoder that knows no model"
+    unit: ClassVar[str] = "cosine, 1 for equal pictures"
 
     similarity: str = "embedded"
     """Measure: embedded, ssim, or the path of a local encoder. A TorchScript file is a program, and is run only where

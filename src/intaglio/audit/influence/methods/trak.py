@@ -28,8 +28,11 @@ class Trak(GradientInfluence):
     several trainings, noises by the place in the batch, and the lambda, of 27, that does best on the very test.
     """
 
-    reading: ClassVar[str] = "what weight the example’s gradient has in a sum of all examples’ that makes the picture’s"
-    unit: ClassVar[str] = "a picture whose gradient is that of the example alone"
+    reading: ClassVar[str] = (
+        "the weight of its gradient in the mixture of all training pictures’ that comes closest to the gradient of the "
+        "picture asked about"
+    )
+    unit: ClassVar[str] = "none; near 1 where the two gradients are one"
 
     damping: float = 0.1
     """Lambda as a share of the mean squared norm of the training gradients, above 0: a large one leaves the plain
