@@ -19,6 +19,8 @@ from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.images.image_set import save_png
 from intaglio.models.capabilities import check_needs
+from intaglio.models.diffusion.adapted import Adapted
+from intaglio.models.lora.lora import LoRA
 from intaglio.runs.run import Run
 from rows import flags, matrix
 
@@ -82,6 +84,20 @@ def test_more_weights_give_longer_gradients():
         for weights in ("attention", "layers", "all")
     ]
     assert norms[0] < norms[1] < norms[2]
+
+
+def test_a_lora_beside_its_base_is_asked_as_the_merged_model_is():
+    net, train, queries = examples()
+    adapter = LoRA.new(net, 2, 2.0, generator=torch.Generator().manual_seed(0))
+    for _, _, layer in adapter.pairs():
+        torch.nn.init.normal_(layer.up, std=0.3, generator=torch.Generator().manual_seed(1))
+    for tensor in adapter.parameters():
+        tensor.requires_grad_(False)
+    beside = Adapted(net, adapter)
+    method = GradDot(timesteps=2, width=0)
+    found = method(beside, train, queries).tau
+    torch.testing.assert_close(found, method(beside.merged(), train, queries).tau, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(found, method(net, train, queries).tau, rtol=1e-2)
 
 
 def test_the_noise_of_a_timestep_is_its_own_and_the_same_for_all_pictures():

@@ -33,7 +33,8 @@ class GradientInfluence(Influence):
 
     weights: Literal["attention", "layers", "all"] = "attention"
     """Weights of the denoiser whose gradients are taken: attention, the projections that a LoRA changes by default;
-    layers, the feed-forward layers and convolutions too that a LoRA can change; all, every one."""
+    layers, the feed-forward layers and convolutions too that a LoRA can change; all, every one. A LoRA is asked about
+    as merged into them."""
     width: int = 2048
     """Numbers k to which a gradient is sketched, from 1; 0 keeps it whole, for at most 200,000 weights."""
     timesteps: int = 10
