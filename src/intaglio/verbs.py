@@ -165,6 +165,11 @@ VERBS: dict[str, Verb] = {
         "rank prompts by how far a model has memorised what it was trained to draw for them",
         Methods("audit.prompts.methods"),
     ),
+    "audit influence": Verb(
+        "intaglio.commands.audit.audit_influence:AuditInfluence",
+        "rank training pictures by how far each made a model good at a given picture",
+        Methods("audit.influence.methods"),
+    ),
     "audit queries": Verb(
         "intaglio.commands.audit.audit_queries:AuditQueries",
         "measure what noisy answers to counting queries give away of a record's secret",

@@ -12,11 +12,11 @@ from scipy.stats import norm
 from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt import training
 from intaglio.adapt.bayesian import FLOOR, Posterior, chosen, divergence, warnings_of
-from intaglio.adapt.examples import Examples
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
+from intaglio.adapt.training_examples import TrainingExamples
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
@@ -224,7 +224,7 @@ def test_recomputed_activations_see_the_same_draw(name):
         q = Posterior(trainable.weights, trainable.random_scales(settings), settings)
         for weight in (*trainable.weights.values(), *q.sigmas.values()):
             weight.requires_grad_(True)
-        examples = Examples(own, training_set(3), settings)
+        examples = TrainingExamples(own, training_set(3), settings)
         with trainable.attached(own), checkpointed(own, settings):
             accumulate(own, examples, examples.at(0), settings, lambda part: q.sampled(0, part))
         return {key: w.grad for key, w in {**trainable.weights, **q.sigmas}.items() if w.grad is not None}

@@ -6,11 +6,11 @@ import torch
 
 import tiny
 from adapt_scenes import model, same, training_set, weights
-from intaglio.adapt.examples import Examples
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import accumulate, denoising_error
+from intaglio.adapt.training_examples import TrainingExamples
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.runs.run import Run
 
@@ -20,7 +20,7 @@ FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3}
 def gradients(base, data, settings):
     for weight in base.denoiser.parameters():
         weight.grad = None
-    examples = Examples(base, data, settings)
+    examples = TrainingExamples(base, data, settings)
     loss, prior = accumulate(base, examples, examples.at(0), settings)
     return loss, prior, [weight.grad.clone() for weight in base.denoiser.parameters()]
 
@@ -41,7 +41,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(kind, classes):
 def test_snr_weights_are_those_of_the_papers_table(prediction):
     """arXiv 2303.09556: min(SNR, 5) for the clean latents, divided by SNR for the noise, by SNR + 1 for v."""
     base = model(prediction=prediction)
-    examples = Examples(base, training_set(4), Training(batch=4, seed=2))
+    examples = TrainingExamples(base, training_set(4), Training(batch=4, seed=2))
     draw = examples.at(0)
     conditioning = examples.conditioning(draw.prompts)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_steps_are_adamw_with_the_settings():
     base, data = model(), training_set()
     tuned = settings(base, data)
     twin = base.copy()
-    examples = Examples(twin, data, settings)
+    examples = TrainingExamples(twin, data, settings)
     moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in twin.denoiser.parameters()]
     for step in range(3):
         for weight in twin.denoiser.parameters():
@@ -96,9 +96,9 @@ def test_the_mean_of_the_weights_is_what_is_exported():
 def test_repeats_and_captions_reach_the_draws():
     data = training_set(2, captions=("cat", "dog"))
     data = dataclasses.replace(data, images=dataclasses.replace(data.images, repeats=(3, 1)))
-    examples = Examples(model(), data, Training(batch=4))
+    examples = TrainingExamples(model(), data, Training(batch=4))
     assert sorted(examples.at(7).prompts) == ["cat", "cat", "cat", "dog"]
-    dropped = Examples(model(), data, Training(batch=4, caption_dropout=1.0)).at(7)
+    dropped = TrainingExamples(model(), data, Training(batch=4, caption_dropout=1.0)).at(7)
     assert dropped.prompts == ("",) * 4
 
 

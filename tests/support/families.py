@@ -17,6 +17,7 @@ import tiny
 from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
+from intaglio.audit.influence.result import InfluenceScores
 from intaglio.audit.prompts.result import PromptScores
 from intaglio.audit.queries.audit import attack_records
 from intaglio.audit.queries.record_table import RecordTable
@@ -25,6 +26,7 @@ from intaglio.audit.queries.sticky_engine import StickyNoise
 from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
@@ -198,6 +200,33 @@ def _guesses_file(result: QueryGuesses, folder: Path) -> tuple[Numbers, Numbers]
     assert stored is not None
     assert stored.figures() == result.figures()
     return _guessed(result), _guessed(stored)
+
+
+def _influence(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> InfluenceScores:
+    """Of all pictures on the second of them, and on one that is not among them."""
+    (model,) = models
+    other = ImageSet.from_pixels(tiny.pixels(1, seed=9), ["other"])
+    train = Examples.of(model, PICTURES, ["red cat", "dog", "red dog"])
+    asked = Examples.of(model, other, ["cat"])
+    own = Examples.of(model, PICTURES[[1]], ["dog"])
+    images = ImageSet.from_pixels(torch.cat([PICTURES.pixels[[1]], other.pixels]))
+    queries = Examples(images, (*own.prompts, *asked.prompts), torch.cat([own.latents, asked.latents]))
+    return method(model, train, queries, run=run)
+
+
+def _influences(result: InfluenceScores) -> Numbers:
+    return {"tau": result.tau}
+
+
+def _influences_file(result: InfluenceScores, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = InfluenceScores.load(folder)
+    assert stored is not None
+    assert stored.to_dict() == result.to_dict()
+    rows = list(csv.DictReader((folder / "influence.csv").read_text().splitlines()))
+    assert [(row["query"], row["example"]) for row in rows] == [(row["query"], row["example"]) for row in result.rows()]
+    assert [float(row["tau"]) for row in rows] == [row["tau"] for row in result.rows()]
+    return _influences(result), _influences(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -451,6 +480,7 @@ FAMILIES = {
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
+    "audit influence": Family(_base, _influence, _influences, _influences_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

@@ -12,12 +12,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intaglio.adapt.bayesian import Posterior
 from intaglio.adapt.data import TrainingSet, epoch_order
-from intaglio.adapt.examples import Examples, StepBatch
 from intaglio.adapt.live_bytes import LiveBytes
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import checkpointed, descend, freeze, learning_parts
 from intaglio.adapt.training_copy import TrainingCopy
+from intaglio.adapt.training_examples import StepBatch, TrainingExamples
 from intaglio.amounts import size_words
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.optimizers import moments_bytes
@@ -127,7 +127,7 @@ def make_plan(
     for weight in (*trained, *sigmas):
         weight.requires_grad_(True)
     with LiveBytes() as opening:
-        examples = Examples(model, data.head(1 if dry else settings.batch), settings)
+        examples = TrainingExamples(model, data.head(1 if dry else settings.batch), settings)
     batch = examples.at(0)
     at_once = min(settings.micro_batch or len(batch), len(batch))
     parts = [batch[first : first + at_once] for first in range(0, len(batch), at_once)]
@@ -165,7 +165,7 @@ def make_plan(
 
 def _gradients(
     model: LatentDiffusion,
-    examples: Examples,
+    examples: TrainingExamples,
     settings: BayesianTraining,
     posterior: Posterior,
     parts: Sequence[StepBatch],

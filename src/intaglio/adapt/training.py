@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.examples import Examples, StepBatch
 from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.trainable import Trainable
+from intaglio.adapt.training_examples import StepBatch, TrainingExamples
 from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ def fine_tune(
     if settings.bayesian:
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
             run.warn(warning)
-    examples = Examples(model, data, settings)
+    examples = TrainingExamples(model, data, settings)
     trainer = Trainer(trainable.weights, settings, posterior.sigmas, precision=settings.precision)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
@@ -133,7 +133,7 @@ def check_share(processes: Processes, pictures: int) -> None:
 
 def _objective(
     model: LatentDiffusion,
-    examples: Examples,
+    examples: TrainingExamples,
     posterior: Posterior,
     settings: BayesianTraining,
     processes: Processes,
@@ -149,7 +149,7 @@ def _objective(
 
 def accumulate(
     model: LatentDiffusion,
-    examples: Examples,
+    examples: TrainingExamples,
     batch: StepBatch,
     settings: Training,
     sampled: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
@@ -175,7 +175,9 @@ def accumulate(
     return float(shares.sum()), prior
 
 
-def descend(model: LatentDiffusion, examples: Examples, part: StepBatch, settings: Training) -> Float[Tensor, " n"]:
+def descend(
+    model: LatentDiffusion, examples: TrainingExamples, part: StepBatch, settings: Training
+) -> Float[Tensor, " n"]:
     """Adds the gradients of a micro-batch's share of the loss; returns each picture's error."""
     error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
     (part.weights * error).sum().backward()

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.examples import encoded
 from intaglio.adapt.grids import sample_scale
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
+from intaglio.denoising.examples import encoded
 from intaglio.errors import IntaglioError
 from intaglio.learning.trainer import Trainer
 from intaglio.metrics.quality import roughness

@@ -3,10 +3,10 @@ import torch
 
 from adapt_scenes import learned, model, same, stable_diffusion_1, training_set, weights
 from intaglio.adapt.bayesian import chosen
-from intaglio.adapt.examples import Examples
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.settings import Watch
 from intaglio.adapt.training import accumulate
+from intaglio.adapt.training_examples import TrainingExamples
 from intaglio.learning.step_randomness import batch_at, noise_at, timesteps_at
 from intaglio.models.diffusion.loading import load_model
 
@@ -29,7 +29,7 @@ def test_the_loss_is_the_papers():
     """Equation 2 of arXiv 2208.12242 written again: mean instance error plus the weight times the mean class error."""
     base, data = model(), training_set(3, 4)
     settings = DreamBooth(batch=3, prior_weight=0.4, seed=8)
-    examples = Examples(base, data, settings)
+    examples = TrainingExamples(base, data, settings)
     loss, prior = accumulate(base, examples, examples.at(0), settings)
     noise, t = noise_at((6, 4, 8, 8), 0, 8), timesteps_at(6, 1000, 0, 8)
     share = []

@@ -242,6 +242,27 @@ class PromptsPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class QueryView:
+    """One picture that was asked about, beside the training pictures that bear most on it."""
+
+    name: str
+    picture: Shown
+    proponents: Sequence[Shown]
+    opponents: Sequence[Shown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfluencePage(Page):
+    """An audit of which training pictures made a model good at given pictures."""
+
+    queries: Sequence[QueryView]
+    text: str
+    left_out: str
+    """A sentence on what is not shown; empty where everything is."""
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueriesPage(Page):
     """An audit of an engine that answers counting queries."""

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, epoch_order
 from intaglio.adapt.settings import Training
+from intaglio.denoising.examples import CHUNK, encoded
 from intaglio.denoising.training_times import training_times
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
-
-CHUNK = 8
-"""Pictures or prompts encoded at a time while a set is prepared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class StepBatch:
         )
 
 
-class Examples:
+class TrainingExamples:
     """Latents of all pictures, and, unless the text encoders are trained, the embeddings of all prompts.
 
     A picture's latent is the mean of the autoencoder's posterior, whose spread is far below the noise that is added.
@@ -85,12 +83,6 @@ class Examples:
             return tuple(prompts)
         dropped = dropped_at(len(prompts), self._settings.caption_dropout, step, self._settings.seed)
         return tuple("" if out else prompt for prompt, out in zip(prompts, dropped.tolist(), strict=True))
-
-
-@torch.no_grad()
-def encoded(model: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
-    """The latents of pictures, some at a time, on the model's device."""
-    return torch.cat([model.encode(part.to(model.device, model.dtype)) for part in pixels.split(CHUNK)])
 
 
 @torch.no_grad()

@@ -1,0 +1,27 @@
+"""The time of an influence audit, before it begins: what the method asks of the denoiser, and the encoded pictures."""
+
+from collections.abc import Sequence
+
+from intaglio.audit.influence.family import Asked, Influence
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.time_plan import TimePlan
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.plan import planned_seconds
+
+
+def influence_plan(
+    method: Influence, model: LatentDiffusion, train: Sequence[Asked], queries: Sequence[Asked]
+) -> TimePlan:
+    """Seconds of the gradients of all different pictures, by one call of the denoiser that is timed, and of latents.
+
+    Args:
+        method: with its settings.
+        model: whose calls are timed; it is left as it was found.
+        train: hashes and prompts of the training pictures.
+        queries: those of the pictures asked about; one that is a training picture too is counted once.
+    """
+    calls = method.calls().times(len({*train, *queries}))
+    parts = {"latents": planned_seconds(Calls(decodes=len(train) + len(queries)), model, method.rows)}
+    if calls.cost:
+        parts["gradients"] = planned_seconds(calls, model, method.rows)
+    return TimePlan(parts, f"pictures   {len(train)} training pictures for {len(queries)} asked about: {calls}")

@@ -1,0 +1,212 @@
+"""Influence by gradients: a sketch of each picture's gradient by the denoiser's weights, stored as it is known."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from intaglio.audit.influence.family import Asked, Influence
+from intaglio.denoising.examples import Examples
+from intaglio.errors import BadInput, IntaglioError, require
+from intaglio.learning.per_sample import per_sample_gradients
+from intaglio.learning.projection import Sketch
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import generator
+from intaglio.runs.plain_json import digest
+from intaglio.runs.run import Run
+from intaglio.sampling.calls import Calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientInfluence(Influence):
+    """An influence that follows from the gradient of each picture by itself.
+
+    A gradient is that of a number of the denoiser's answers, averaged over timesteps and noises that all pictures
+    share, by the chosen weights of the model as it stands. Where a LoRA was merged into them, its factors' gradients
+    are linear images of these: d/d up = scale * G down^T, d/d down = scale * up^T G, with G that of the sum.
+    """
+
+    weights: Literal["attention", "layers", "all"] = "attention"
+    """Weights of the denoiser whose gradients are taken: attention, the projections that a LoRA changes by default;
+    layers, the feed-forward layers and convolutions too that a LoRA can change; all, every one. A LoRA is asked about
+    as merged into them."""
+    width: int = 2048
+    """Numbers k to which a gradient is sketched, from 1; 0 keeps it whole, for at most 200,000 weights."""
+    timesteps: int = 10
+    """Timesteps of each picture, from 1, evenly spaced from 0, of Stable Diffusion 1's thousand or those like them."""
+    noises: int = 1
+    """Noises at each timestep, from 1, the same for all pictures."""
+    seed: int = 0
+    """Seed of the noises and of the sketch, from 0."""
+    micro_batch: int = 16
+    """Noised latents that go through the network together, from 1; lower it when memory is short, the result stays."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"width": 0, "timesteps": 1, "noises": 1, "micro_batch": 1}.items():
+            require(getattr(self, name) >= least, f"{name} must be at least {least}, not {getattr(self, name)}")
+        require(self.timesteps <= 1000, f"timesteps must be at most 1000, not {self.timesteps}")
+        require(0 <= self.seed < 2**62, f"seed must be 0 to 2**62 - 1, not {self.seed}")
+        known = ("attention", "layers", "all")
+        require(self.weights in known, f"weights must be one of {', '.join(known)}, not {self.weights!r}")
+
+    @abstractmethod
+    def compared(self, queries: Float[Tensor, "q k"], train: Float[Tensor, "n k"]) -> Float[Tensor, "q n"]:
+        """The influences, from the sketched gradients of queries and training pictures."""
+
+    def numbers(
+        self,
+        model: LatentDiffusion,
+        latents: Float[Tensor, "m c h w"],
+        noise: Float[Tensor, "m c h w"],
+        t: Int[Tensor, "m"],
+        text: Conditioning,
+    ) -> Float[Tensor, "m"]:
+        """The numbers of clean latents whose gradients are taken: here the denoising loss."""
+        return model.error(latents, noise, t, text)
+
+    def check(self, model: LatentDiffusion) -> None:
+        """Raises `BadInput` for a model without such weights, and for more of them than can be kept whole."""
+        if not self.width:
+            self._sketch(model)
+        else:
+            self._sizes(model)
+
+    def calls(self) -> Calls:
+        """A call and a gradient a timestep and noise."""
+        return Calls(forward=self._count, backward=self._count)
+
+    @property
+    def rows(self) -> int:
+        """Noised latents that go through the network together."""
+        return min(self.micro_batch, self._count * self._at_once)
+
+    def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
+        """The gradients of all different pictures, each stored when it is known, and what the method makes of them."""
+        known = self._features(model, _latents_of(train, queries), run)
+        of_queries, of_train = (torch.stack([known[one] for one in examples.asked]) for examples in (queries, train))
+        for examples, rows in ((train, of_train), (queries, of_queries)):
+            if bad := [name for name, row in zip(examples.names, rows, strict=True) if not bool(row.isfinite().all())]:
+                raise IntaglioError(
+                    f"the gradient of {bad[0]} is not finite with {model.name}; check the model, and use float32"
+                )
+        return self.compared(of_queries, of_train)
+
+    def forget(self, model: LatentDiffusion, asked: Iterable[Asked], run: Run) -> None:
+        """Drops the gradients that a call on these pictures stored."""
+        for state in self._states(model, asked).values():
+            run.drop_state(state)
+
+    @property
+    def _count(self) -> int:
+        """Noised latents of a picture."""
+        return self.timesteps * self.noises
+
+    @property
+    def _at_once(self) -> int:
+        """Pictures whose gradients are taken together."""
+        return max(1, self.micro_batch // self._count)
+
+    def _features(
+        self, model: LatentDiffusion, latents: dict[Asked, Float[Tensor, "c h w"]], run: Run
+    ) -> dict[Asked, Float[Tensor, "k"]]:
+        """The sketch of each gradient; cut by content, so that a kill leaves the bits as they would have been."""
+        states = self._states(model, latents)
+        found = {one: state[0]["gradient"] for one, name in states.items() if (state := run.load_state(name))}
+        work = list(latents)
+        parts = [work[start : start + self._at_once] for start in range(0, len(work), self._at_once)]
+        with run.progress(len(work), self.name, len(found)) as progress, model.frozen():
+            sketch = self._sketch(model) if len(found) < len(work) else None
+            for part in parts:
+                left = [one for one in part if one not in found]
+                if not left or sketch is None:
+                    continue
+                rows = self._gradients(model, sketch, torch.stack([latents[one] for one in part]), part)
+                for one, row in zip(part, rows, strict=True):
+                    if one in left:
+                        found[one] = row.clone()
+                        run.save_state(states[one], {"gradient": row}, {})
+                        progress.advance()
+        return found
+
+    def _gradients(
+        self, model: LatentDiffusion, sketch: Sketch, latents: Float[Tensor, "m c h w"], part: Sequence[Asked]
+    ) -> Float[Tensor, "m k"]:
+        """The sketched gradients of a few pictures, averaged over timesteps and noises."""
+        with torch.no_grad():
+            text = model.embed([prompt for _, prompt in part]).detach()
+        columns = {one.name: getattr(text, one.name) for one in fields(text)}
+        columns = {name: column for name, column in columns.items() if isinstance(column, Tensor)}
+        samples = [latents.to(model.device), *columns.values()]
+        total = torch.zeros(0)
+        for noise, t in self._noised(model, tuple(latents.shape[1:])):
+            value = self._share(model, noise, t, text, list(columns))
+            (rows,) = per_sample_gradients(model.denoiser, list(sketch.places), value, samples, at_once=len(part))
+            total = total + sketch(rows) if len(total) else sketch(rows)
+        return total
+
+    def _share(
+        self, model: LatentDiffusion, noise: Tensor, t: Tensor, text: Conditioning, names: Sequence[str]
+    ) -> Callable[..., Float[Tensor, ""]]:
+        """The share of a few noises in one picture's mean, as a function of its latent and rows of conditioning."""
+        rows = len(t)
+
+        def value(latent: Tensor, *own: Tensor) -> Tensor:
+            given = {name: row.expand(rows, *row.shape) for name, row in zip(names, own, strict=True)}
+            numbers = self.numbers(model, latent.expand(rows, *latent.shape), noise, t, replace(text, **given))
+            return numbers.sum() / self._count
+
+        return value
+
+    def _noised(self, model: LatentDiffusion, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Noise [m, c, h, w] and timesteps [m], which follow from seed and timestep alone, m at most `micro_batch`."""
+        schedule = model.schedule
+        places = schedule.places([index * 1000 // self.timesteps for index in range(self.timesteps)])
+        if not schedule.straight:
+            places = [index * schedule.count // self.timesteps for index in range(self.timesteps)]
+        drawn = [
+            (torch.randn(shape, generator=generator(self.seed, "influence", t, draw)), t)
+            for t in places
+            for draw in range(self.noises)
+        ]
+        for start in range(0, len(drawn), self.micro_batch):
+            some = drawn[start : start + self.micro_batch]
+            noise = torch.stack([one for one, _ in some])
+            yield noise.to(model.device), torch.tensor([t for _, t in some], device=model.device)
+
+    def _sketch(self, model: LatentDiffusion) -> Sketch:
+        return Sketch.of(self._sizes(model), self.width, self.seed, model.device)
+
+    def _sizes(self, model: LatentDiffusion) -> dict[str, int]:
+        """Entries of each chosen weight, by its name in the denoiser. Raises `BadInput` where there is none."""
+        family = model.family
+        endings = (*family.targets, *(family.further_targets if self.weights == "layers" else ()))
+        found = {
+            name: weight.numel()
+            for name, weight in model.denoiser.named_parameters()
+            if self.weights == "all" or any(f".{name}".endswith(f".{ending}.weight") for ending in endings)
+        }
+        if not found:
+            raise BadInput(
+                f"the denoiser of {model.name} has none of the weights of --weights {self.weights}; take --weights all"
+            )
+        return found
+
+    def _states(self, model: LatentDiffusion, asked: Iterable[Asked]) -> dict[Asked, str]:
+        """The name of the state of each picture's gradient."""
+        settings = {name: value for name, value in asdict(self).items() if name != "micro_batch"}
+        key = digest([self.name, settings, model.fingerprint])
+        return {one: f"gradients/{digest([key, *one])[:32]}" for one in asked}
+
+
+def _latents_of(*sets: Examples) -> dict[Asked, Float[Tensor, "c h w"]]:
+    """The latent of each different picture and prompt of the sets, in an order that is not theirs."""
+    found = {}
+    for examples in sets:
+        for content, prompt, latent in zip(examples.hashes, examples.prompts, examples.latents, strict=True):
+            found.setdefault((content, prompt), latent)
+    return dict(sorted(found.items()))
