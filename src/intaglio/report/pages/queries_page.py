@@ -78,7 +78,7 @@ def _strips(found: QueryGuesses, width: int, classes: str) -> Markup | str:
         )
         for truth in (True, False)
     ]
-    return strip_plot(strips, None, "log odds", width, classes, things="records")
+    return strip_plot(strips, (), "log odds", width, classes, things="records")
 
 
 def _counts(found: QueryGuesses) -> PageTable:
