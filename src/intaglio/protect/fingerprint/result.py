@@ -260,7 +260,7 @@ def chance(p: float) -> str:
     """A chance in words: percent down to 0.01 %, else one in a power of ten."""
     if p <= 0:
         return "one in 10^300"
-    return f"{p:.2%}" if p >= 1e-4 else f"{p:.1e}"
+    return f"{p:.2%}" if p >= 1e-4 else f"{p:.2g}"
 
 
 def few(names: tuple[str, ...], most: int = 3) -> str:

@@ -23,6 +23,10 @@ VERBS = {
     "bench": "Bench",
     "energy": "Energy of a model",
     "flow": "Normalising flow",
+    "protect": "Protection of pictures",
+    "protect detect": "Marks looked for in pictures",
+    "protect fingerprint": "Marks put into pictures",
+    "protect purify": "Pictures cleaned",
     "shrink": "A model made smaller",
 }
 

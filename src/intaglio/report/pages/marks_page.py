@@ -53,9 +53,11 @@ def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> Pict
         keys.append(Key("Right bits", rate_text(figures["bits"]), "mean over the pictures"))
     if figures["psnr"] is not None:
         keys.append(Key("PSNR", decibels(figures["psnr"]), "mean over the pictures"))
+    drawn = marked.pictures[0].prompt is not None
+    further = [one.prompt or "" if drawn else decibels(one.psnr or 0.0) for one in marked.pictures[:MOST_ROWS]]
     rows = [
-        [one.saved, chance(one.p), _bits(one.bits), "" if one.psnr is None else decibels(one.psnr), one.prompt or ""]
-        for one in marked.pictures[:MOST_ROWS]
+        [one.saved, chance(one.p), _bits(one.bits), more]
+        for one, more in zip(marked.pictures[:MOST_ROWS], further, strict=True)
     ]
     return PictureTablePage(
         template="picture_table.html.j2",
@@ -63,7 +65,7 @@ def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> Pict
         lead=f"{marked.statement} The mark lies in {marked.reading}.",
         keys=keys,
         warnings=run.warnings,
-        table=PageTable("Marks, read back", ["picture", "p", "right bits", "PSNR", "prompt"], rows),
+        table=PageTable("Marks, read back", ["picture", "p", "right bits", "prompt" if drawn else "PSNR"], rows),
         table_text=_table_text(len(marked.pictures), "marked.csv"),
         pictures=[Shown(album.thumb(run.folder / "marked" / one.saved), one.prompt or one.saved) for one in shown],
         limits=_limits(marked.null),
