@@ -8,7 +8,7 @@ from intaglio.bench.kit.attacks import ATTACKS, attacked, brightened, cropped
 from intaglio.bench.watermark import bench as watermark
 from intaglio.bench.watermark.bench import WatermarkBench
 from intaglio.bench.watermark.figures import _row
-from intaglio.bench.watermark.mark_row import USERS
+from intaglio.bench.watermark.mark_row import USERS, MarkRow, MarkScene
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
@@ -16,7 +16,7 @@ from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing
 from protect_scenes import levels, model
 
-ROWS = {"tree-ring": TreeRing(inversion_steps=2), "dwt-dct": DwtDct(bits=8)}
+ROWS = {"tree-ring": TreeRing(inversion_steps=2), "dwt-dct": DwtDct(bits=16)}
 
 
 def people():
@@ -45,22 +45,41 @@ def test_every_row_is_measured_and_a_killed_bench_goes_on(tmp_path, monkeypatch)
     figures = bench(progress="none")
     assert made == list(ROWS)
     assert set(figures["rows"]["dwt-dct"]["attacks"]) == set(ATTACKS)
-    assert figures["rows"]["dwt-dct"]["attacks"]["none"]["bits"] == 1
+    pixels = figures["rows"]["dwt-dct"]
+    assert (pixels["attacks"]["none"]["bits"], pixels["attacks"]["none"]["top1"]) == (1, 1)
+    assert pixels["attacks"]["jpeg-50"]["bits"] < 0.9
+    assert pixels["false_calls"]["other key"]["1e-3"] == 0
     assert figures["rows"]["dwt-dct"]["false_calls"]["real"]["tests"] == 8
     assert set(figures["rows"]["tree-ring"]["forgeries"]) == {"copied", "redrawn"}
     assert {"kid", "kid_floor"} < set(figures["rows"]["tree-ring"])
     assert "wrong user" in bench.summary(figures)
 
 
+def test_an_owner_is_judged_by_their_own_mark_and_forgeries_by_user_0_s():
+    """All pictures carry the mark of user 3, who owns the last of them alone."""
+    scene = MarkScene(model(), people().pixels, ("a", "b", "c", "d"), 2, 1.0, 0, 2)
+    row = MarkRow(DwtDct(bits=16), scene)
+    assert row.users == [0, 0, 2, 3]
+    given = torch.cat([row.mark.embed(one[None], row.key, 3) for one in scene.real[:4]])
+    row.__dict__["marked"] = given
+    found = row.under("none")
+    assert found["likeliest"] == [False, False, False, True]
+    assert found["least"] == pytest.approx([2.0**-16] * 4)
+    assert found["p"][3] == pytest.approx(2.0**-16)
+    assert min(found["p"][:3]) > 1e-3
+    owned = torch.cat([row.mark.embed(one[None], row.key, 0) for one in scene.real[:4]])
+    assert row._own(row.read(owned), [0] * 4) == pytest.approx([2.0**-16] * 4)
+
+
 def test_figures_are_the_shares_that_they_name():
     attack = {"attack": "none", "p": [1e-7, 2e-4, 0.005, 0.5], "bits": [1.0, None, None, 0.5], "seconds": 1.0}
-    attack |= {"likeliest": [True, True, False, False], "least": [1e-7, 2e-6, 0.005 / USERS, 1e-9]}
+    attack |= {"likeliest": [True, False, False, False], "least": [1e-7, 0.9, 0.005 / USERS, 1e-9]}
     nulls = {"real": [[0.5, 0.01], [0.02, 0.001]]}
     row = _row({"attacks": [attack], "nulls": nulls, "forgeries": {"copied": [0.001, 0.1]}, "quality": {"psnr": 40.0}})
     found = row["attacks"]["none"]
     assert [found[f"tpr_{rate}"] for rate in ("1pct", "1e-3", "1e-6")] == [0.75, 0.5, 0.25]
-    assert (found["bits"], found["top1"]) == (0.75, 0.5)
-    assert found["called_of_all_users"] == 1.0
+    assert (found["bits"], found["top1"]) == (0.75, 0.25)
+    assert found["called_of_all_users"] == 0.75
     assert found["false_attribution"] == 0.5
     assert (row["false_calls"]["real"]["1pct"], row["false_calls"]["real"]["1e-3"]) == (0.5, 0.25)
     assert row["forgeries"] == {"copied": 0.5}

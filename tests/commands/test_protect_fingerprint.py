@@ -9,7 +9,11 @@ from PIL import Image
 
 import tiny
 from intaglio.cli import main
-from intaglio.images.image_set import save_png
+from intaglio.images.image_set import ImageSet, save_png
+from intaglio.models.diffusion.loading import load_model
+from intaglio.protect.fingerprint import detection
+from intaglio.protect.fingerprint.mark_key import KeptKey
+from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading
 from intaglio.runs.read import read_run
 
 
@@ -48,28 +52,47 @@ def test_pictures_are_marked_copied_and_found_again(work, capsys):
     assert "made the key" not in capsys.readouterr().err
 
 
-def test_drawings_are_marked_and_looked_for_by_their_model(work, capsys):
+def test_drawings_are_marked_and_looked_for_by_their_model(work, capsys, monkeypatch):
     base = tiny.sd_folder(work / "base")
-    line = (
-        f"protect fingerprint gaussian-shading --model {base} --prompt cat dog --count 2 --steps 2 --factor 2 --key k"
-    )
-    assert main(line.split()) == 0
+    line = f"protect fingerprint gaussian-shading --model {base} --prompt cat dog --count 2 --steps 2 --key k"
+    assert main([*line.split(), "--user", "3", "--seed", "7"]) == 0
     folder = run_of(work, "protect-fingerprint")
     names = sorted(path.name for path in (folder / "marked").iterdir())
-    assert names == ["0000-0.png", "0001-1.png", "0002-2.png", "0003-3.png"]
+    assert names == ["0000-7.png", "0001-8.png", "0002-9.png", "0003-10.png"]
     with Image.open(folder / "marked" / names[2]) as image:
-        assert image.text == {"prompt": "dog", "seed": "2"}
-    assert read_run(folder).summary["pictures"] == 4
+        assert image.text == {"prompt": "dog", "seed": "9"}
+    assert read_run(folder).summary["user"] == 3
+    key, net = KeptKey.load(work / "k").key, load_model(base)
+    pixels = ImageSet.load(folder / "marked", net.resolution).pixels
+    mark = GaussianShading()
+    p = [
+        float(mark.agreement(mark.read(net, one[None]), mark.meant(key, [3], (4, 8, 8)), key, 7 + k).p)
+        for k, one in enumerate(pixels)
+    ]
+    stored = json.loads((folder / "marked.json").read_text())["pictures"]
+    assert [row["p"] for row in stored] == pytest.approx(p)
     capsys.readouterr()
-    assert main(f"protect detect --model {base} --key k --images {folder}/marked --seeds 4 --json".split()) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["pictures"] == 4
+    asked, original = [], detection.detect
+    monkeypatch.setattr(detection, "detect", lambda *args, **given: asked.append(given) or original(*args, **given))
+    found = f"protect detect --model {base} --key k --images {folder}/marked --controls mine --users 4"
+    assert main([*found.split(), "--first-seed", "7", "--seeds", "4", "--json"]) == 0
+    assert (asked[0]["users"], list(asked[0]["seeds"]), len(asked[0]["controls"])) == (4, [7, 8, 9, 10], 3)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["controls"] == 3
+
+
+def test_a_line_that_fails_makes_no_key(work, capsys):
+    base = tiny.sd_folder(work / "base")
+    for method in ("gaussian-shading --factor 3", "tree-ring --channels 9"):
+        assert main(f"protect fingerprint {method} --model {base} --prompt x --key k".split()) == 2
+        assert not (work / "k").exists()
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("protect fingerprint dwt-dct --key k", "give --images for a mark in pixels"),
-        ("protect fingerprint dwt-dct --key k --images mine --prompt x", "give --images for a mark in pixels"),
+        ("protect fingerprint dwt-dct --key k", "none of --images, --prompt and --prompts was given"),
+        ("protect fingerprint dwt-dct --key k --images mine --prompt x", "2 of --images, --prompt and --prompts were"),
+        ("protect fingerprint tree-ring --key good.json --prompt x", "good.json is a key of dwt-dct, not of tree-ring"),
         ("protect fingerprint dwt-dct --key k --prompt x", "dwt-dct marks pictures that are there"),
         (
             "protect fingerprint dwt-dct --key k --images mine --steps 3",

@@ -52,20 +52,45 @@ def test_over_many_keys_the_rate_is_kept_whatever_is_tried():
     assert found.pictures[0].p == pytest.approx(min(1.0, 20 * smallest[7]))
 
 
-def test_the_seed_of_a_drawing_is_found_among_those_tried(tmp_path):
-    net, mark = model(), GaussianShading(factor=2, inversion_steps=4)
+def test_user_and_seed_of_a_drawing_are_found_and_p_counts_both(monkeypatch):
+    """Readings are the marked starts themselves, with three signs in ten turned round."""
+    net, mark, shape = model(), GaussianShading(), (4, 8, 8)
+    start = torch.cat([mark.start(shape, KEY, user, [seed]) for user, seed in ((2, 6), (0, 3), (1, 0))])
+    turned = torch.rand(start.shape, generator=torch.Generator().manual_seed(1)) < 0.3
+    readings = torch.where(turned, -start, start)
+    monkeypatch.setattr(GaussianShading, "read", lambda self, net, pixels: readings)
+    pixels = [torch.zeros(3, net.resolution, net.resolution)] * 3
+    found = detect(mark, ["a", "b", "c"], pixels, KEY, model=net, users=3, seeds=range(7), fpr=0.01)
+    assert found.seeds == 7
+    assert [(one.user, one.seed) for one in found.pictures] == [(2, 6), (0, 3), (1, 0)]
+    for one, reading in zip(found.pictures, readings, strict=True):
+        own = mark.agreement(reading[None], mark.meant(KEY, [one.user], shape), KEY, one.seed)
+        assert one.p == pytest.approx(min(1.0, 3 * 7 * float(own.p)))
+
+
+def test_drawings_are_read_back_by_their_own_seed(tmp_path):
+    net, mark = model(), GaussianShading(inversion_steps=4)
     marked = draw_marked(mark, net, ["red cat", "dog"], [5, 6], tmp_path, KEY, user=1, steps=4, guidance_scale=1.0)
-    names = [one.saved for one in marked.pictures]
-    pixels = list(ImageSet.load(tmp_path, net.resolution).pixels)
-    found = detect(mark, names, pixels, KEY, model=net, users=3, seeds=range(8), fpr=0.01)
-    assert found.seeds == 8
-    own = [
-        mark.agreement(mark.read(net, one[None]), mark.meant(KEY, [1], (4, 8, 8)), KEY, k + 5)
-        for k, one in enumerate(pixels)
-    ]
-    for k, (one, row) in enumerate(zip(found.pictures, own, strict=True)):
-        assert one.p <= min(1.0, 24 * float(row.p)) * (1 + 1e-9)
-        assert marked.pictures[k].p == pytest.approx(float(row.p))
+    pixels = ImageSet.load(tmp_path, net.resolution).pixels
+    for one, picture, seed in zip(marked.pictures, pixels, (5, 6), strict=True):
+        own = mark.agreement(mark.read(net, picture[None]), mark.meant(KEY, [1], (4, 8, 8)), KEY, seed)
+        assert (one.seed, one.p) == (seed, pytest.approx(float(own.p)))
+
+
+def test_users_who_share_a_message_are_counted_as_rivals_across_blocks(monkeypatch):
+    monkeypatch.setattr("intaglio.protect.fingerprint.detection.BLOCK", 4)
+    bits = MarkKey.bits
+    # Users 1, 2 and 6 share a message, so that no reading tells them apart.
+    monkeypatch.setattr(MarkKey, "bits", lambda self, n, what, user: bits(self, n, what, 1 if user in (2, 6) else user))
+    given = DwtDct().embed(pictures(1), KEY, 6)
+    (found,) = looked_for(given, users=9).pictures
+    assert (found.user, found.rivals, found.owner) == (1, 2, "1 or 2 others")
+    assert found.p == pytest.approx(9 * 2.0**-32)
+
+
+def test_open_factors_leave_64_bits_where_there_are_so_many():
+    for shape, bits in (((4, 64, 64), 256), ((4, 16, 16), 64), ((16, 128, 128), 4096), ((4, 6, 6), 144)):
+        assert GaussianShading().meant(KEY, [0], shape).shape[1] == bits
 
 
 def test_thresholds_are_the_first_that_keep_the_rate():
@@ -76,8 +101,12 @@ def test_thresholds_are_the_first_that_keep_the_rate():
 
 def test_controls_say_where_the_rate_does_not_hold():
     found = looked_for(pictures(2), fpr=0.05, controls=list(pictures(3, seed=1)))
-    assert len(found.controls) == 3
-    assert "controls were called" in found.statement
+    assert found.realised[0] == 0
+    assert "0 of 3 controls were called" in found.statement
+    marked = DwtDct().embed(pictures(2, seed=1), KEY, 0)
+    with_marks = looked_for(pictures(2), fpr=1e-4, controls=[*marked, *pictures(1)])
+    assert [one.p <= 1e-4 for one in with_marks.controls] == [True, True, False]
+    assert with_marks.realised[0] == 2
     calls = tuple(FoundMark(f"{k}", 0.001 if k < 12 else 0.9, 1.0, 0) for k in range(40))
     off = MarkDetections("m", "r", "noise", "k", 1, 1, 0.05, calls, calls)
     assert off.realised[0] == 12

@@ -10,7 +10,7 @@ from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.kit.recorded_method import fits
 from intaglio.errors import BadInput
-from intaglio.protect.fingerprint.mark_key import KeptKey
+from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
     fpr: float = 1e-6
     """False-positive rate asked for, in (0, 1)."""
     users: int = 1
-    """Users 0, 1, ... that are tried, from 1; p grows by this factor."""
+    """Users 0, 1, ... that are tried, 1 to a million; p grows by this factor. User 7 takes 8 or more."""
     first_seed: int = 0
     """First seed that is tried, for marks whose pictures have nonces, 0 to 2**62 - 1."""
     seeds: int = 100
@@ -58,6 +58,8 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         for name, least in {"users": 1, "seeds": 1, "micro_batch": 1, "first_seed": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.users > MOST_USERS:
+            raise ValueError(f"users must be at most {MOST_USERS:,}, not {self.users}")
         if self.first_seed + self.seeds > 2**62:
             raise ValueError(f"first_seed must be 0 to 2**62 - {self.seeds}, not {self.first_seed}")
 
@@ -81,7 +83,7 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         if self.controls is not None:
             _, controls, other = self._pictures(self.controls, model)
         pictures = len(pixels) + len(controls)
-        if self.dry_run and self.ends_with(detection_plan(mark, model, pictures)):
+        if self.dry_run and self.ends_with(detection_plan(mark, model, pictures, self.users, self.seeds)):
             return 0
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         known: dict[str, Any] = {"key": described(self.key, kept.key.hash), "images": described(self.images, digest)}
@@ -96,7 +98,7 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         with self.open_run("protect", "detect", settings, known, seed=None) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
-                self.begin(run, detection_plan(mark, model, pictures))
+                self.begin(run, detection_plan(mark, model, pictures, self.users, self.seeds))
                 options = {"model": model, "users": self.users, "seeds": seeds, "fpr": self.fpr, "controls": controls}
                 found = detect(mark, names, pixels, kept.key, **options, run=run)
                 found.save(folder)
@@ -151,11 +153,11 @@ def _report(found: "MarkDetections", folder: Path) -> None:
             row["name"],
             short_number(row["p"]),
             "marked" if row["called"] else "-",
-            str(row["user"]) if row["called"] else "-",
+            one.owner if row["called"] else "-",
             str(row["seed"]) if row["called"] and row["seed"] is not None else "-",
             "-" if row["bits"] is None else f"{row['bits']:.0%}",
         )
-        for row in found.rows()[:MOST_ROWS]
+        for one, row in zip(found.ranked[:MOST_ROWS], found.rows(), strict=False)
     ]
     say(table([head, *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:

@@ -14,7 +14,7 @@ from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_n
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
-from intaglio.protect.fingerprint.mark_key import KeptKey, MarkKey
+from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, MarkKey
 from intaglio.sampling.sampler_names import SamplerName
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     key: Path
     """File of the key, made where there is none. Whoever has it finds the mark, and can put it into other pictures."""
     user: int = 0
-    """Number of the user whose mark it is, 0 to 10^9: one key has a mark for each."""
+    """Number of the user whose mark it is, 0 to 999,999: one key has a mark for each. Detection tries users from 0 on,
+    so that low numbers are found sooner."""
     images: Path | None = None
     """Folder of pictures to mark, or one file, for a mark in pixels."""
     prompt: tuple[str, ...] = ()
@@ -74,8 +75,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         for name, least in {"count": 1, "batch": 1, "user": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if self.user > 10**9:
-            raise ValueError(f"user must be at most 10^9, not {self.user}")
+        if self.user >= MOST_USERS:
+            raise ValueError(f"user must be below {MOST_USERS:,}, not {self.user}")
         if not 0 <= self.seed < 2**62:
             raise ValueError(f"seed must be 0 to 2**62 - 1, not {self.seed}")
         if self.steps is not None and not 1 <= self.steps <= 1000:
@@ -86,9 +87,10 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     def check_early(self) -> None:
         """Raises `BadInput` for a key that cannot be read, and for none or both of pictures and prompts."""
         texts = bool(self.prompt) + (self.prompts is not None)
-        if texts + (self.images is not None) != 1:
+        if (given := texts + (self.images is not None)) != 1:
             raise BadInput(
-                "give --images for a mark in pixels, or one of --prompt and --prompts for a mark in the noise"
+                f"{given or 'none'} of --images, --prompt and --prompts {'were' if given else 'was'} given; give "
+                "--images for a mark in pixels, or one of the others for a mark in the noise"
             )
         if self.key.exists():
             KeptKey.load(self.key)
@@ -99,10 +101,11 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         from intaglio.protect.fingerprint.result import MarkedPictures
 
         self._check_carrier()
+        self._kept()
         given = self._originals() if self._mark.carrier == "pixels" else self.noted_model(self.device)
         if self.dry_run and self.ends_with(self._plan(given)):
             return 0
-        key = self._key()
+        key = self._key(given)
         with self._open(given, key) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
@@ -126,21 +129,40 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
             refuse_idle(self, DRAWING, f"{mark.name} draws nothing")
         elif self.images is not None:
             raise BadInput(f"{mark.name} marks the noise that pictures are drawn from; give --prompt, not --images")
-        check_count("--count", self.count * max(1, len(self.prompt)))
+        check_count("--count", self.count * (0 if self.images else len(self._texts(1))))
 
-    def _key(self) -> MarkKey:
-        """The key of the file, which is made where there is none. Raises `BadInput` for one of another mark."""
-        mark = self._mark
-        settings = {name: value for name, value in asdict(cast(Any, mark)).items() if name not in SPARING}
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """The settings that belong to the key."""
+        return {name: value for name, value in asdict(cast(Any, self._mark)).items() if name not in SPARING}
+
+    def _kept(self) -> KeptKey | None:
+        """The key of the file, or None where there is none. Raises `BadInput` for one of another mark."""
         if not self.key.exists():
-            KeptKey(MarkKey.fresh(), mark.name, settings).save(self.key)
-            note(f"made the key {self.key}; keep it, and keep it secret")
-        kept = KeptKey.load(self.key)
-        if kept.method != mark.name or not kept.same_settings(settings):
+            return None
+        kept, mark = KeptKey.load(self.key), self._mark
+        if kept.method != mark.name:
+            raise BadInput(f"{self.key} is a key of {kept.method}, not of {mark.name}; give another --key")
+        if not kept.same_settings(self._settings):
             raise BadInput(
                 f"{self.key} is a key of {kept.method} with other settings ({kept.described}); give those, or another "
                 "--key"
             )
+        return kept
+
+    def _key(self, given: "list[Original] | LatentDiffusion") -> MarkKey:
+        """The key of the file, which is made where there is none, once the mark is known to fit what is given."""
+        from intaglio.models.capabilities import check_needs
+        from intaglio.protect.fingerprint.marking import latent_shape_of
+
+        if not isinstance(given, list):
+            check_needs(self._mark, given)
+            self._mark.check_shape(latent_shape_of(given), given.name)
+        if (kept := self._kept()) is not None:
+            return kept.key
+        kept = KeptKey(MarkKey.fresh(), self._mark.name, self._settings)
+        kept.save(self.key)
+        note(f"made the key {self.key}; keep it, and keep it secret")
         return kept.key
 
     def _originals(self) -> "list[Original]":
@@ -153,9 +175,10 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
             self._mark.check_shape((3, *one.pixels.shape[:2]), one.name)
         return originals
 
-    def _texts(self) -> list[str]:
+    def _texts(self, count: int | None = None) -> list[str]:
+        """The prompts, each so many times; none takes --count."""
         given = list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
-        return [prompt for prompt in given for _ in range(self.count)]
+        return [prompt for prompt in given for _ in range(self.count if count is None else count)]
 
     def _plan(self, given: "list[Original] | LatentDiffusion") -> "TimePlan":
         from intaglio.protect.fingerprint.cost import drawing_plan
@@ -171,7 +194,7 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         from intaglio.protect.protection import content_hash
 
         known = {"key": described(self.key, key.hash)}
-        settings = {**asdict(cast(Any, self.method)), "user": self.user}
+        settings = {**self._settings, "user": self.user}
         if isinstance(given, list):
             known["images"] = described(self.images, content_hash(given))
         else:

@@ -1,9 +1,19 @@
 """The time of marked drawings, and of reading marks, before they begin."""
 
+import torch
+from torch import Tensor
+
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.fingerprint.family import NoiseMark, PictureMark
+from intaglio.protect.fingerprint.detection import AT_ONCE, BLOCK
+from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.marking import latent_shape_of
 from intaglio.runs.time_plan import TimePlan
+from intaglio.runs.timed import seconds_of
 from intaglio.sampling.plan import picture_calls, planned_seconds
+
+SIDE = 64
+"""Pixels along a side of the picture whose comparison is timed, for marks in pixels."""
 
 
 def drawing_plan(
@@ -24,12 +34,34 @@ def drawing_plan(
     return TimePlan(parts, f"pictures   {pictures}, each drawn and read back: {drawn + mark.calls().times(pictures)}")
 
 
-def detection_plan(mark: PictureMark, model: LatentDiffusion | None, pictures: int) -> TimePlan:
-    """Seconds of reading pictures, controls among them; of marks in pixels next to none."""
+def detection_plan(mark: PictureMark, model: LatentDiffusion | None, pictures: int, users: int, seeds: int) -> TimePlan:
+    """Seconds of reading pictures, controls among them, and of holding them against users and seeds.
+
+    Args:
+        mark: with its settings.
+        model: whose calls are timed, or None for a mark in pixels, which is read in next to no time.
+        pictures: that are read.
+        users: that are tried.
+        seeds: that are tried of each, for marks with nonces.
+    """
     if model is None or not isinstance(mark, NoiseMark):
-        return TimePlan({}, f"pictures   {pictures}, read from their pixels")
-    head = f"pictures   {pictures}, each read by {mark.calls().times(1)}"
-    return TimePlan({"readings": _reading_seconds(mark, model, pictures)}, head)
+        parts, shape = {}, (3, SIDE, SIDE)
+        head, reading = f"pictures   {pictures}, read from their pixels", _pixels_read(mark, shape)
+    else:
+        parts, shape = {"readings": _reading_seconds(mark, model, pictures)}, latent_shape_of(model)
+        head, reading = f"pictures   {pictures}, each read by {mark.calls().times(1)}", torch.zeros(1, *shape)
+    key, block, tried = MarkKey.of_seed(0), min(users, BLOCK), seeds if mark.nonces else 1
+    meant = mark.meant(key, range(block), reading.shape[1:])
+    making = seconds_of(lambda: mark.meant(key, range(block), reading.shape[1:]), "cpu")
+    one = seconds_of(lambda: mark.agreement(reading, meant, key, 0), "cpu")
+    parts["comparisons"] = users / block * (-(-pictures // AT_ONCE) * making + pictures * tried * one)
+    return TimePlan(parts, f"{head}, against {users:,} users" + (f" and {tried:,} seeds" if mark.nonces else ""))
+
+
+def _pixels_read(mark: PictureMark, shape: tuple[int, int, int]) -> Tensor:
+    if not isinstance(mark, PixelMark):
+        raise TypeError(f"{mark.name} reads neither pixels nor noise")
+    return mark.read(torch.zeros(1, *shape))
 
 
 def _reading_seconds(mark: NoiseMark, model: LatentDiffusion, pictures: int) -> float:

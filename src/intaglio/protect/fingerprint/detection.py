@@ -11,13 +11,15 @@ from intaglio.errors import BadInput
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
-from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.mark_key import MOST_USERS, MarkKey
 from intaglio.protect.fingerprint.marking import latent_shape_of
 from intaglio.protect.fingerprint.result import FoundMark, MarkDetections
 from intaglio.runs.run import Run
 
 AT_ONCE = 16
 """Pictures that are read together by a model."""
+BLOCK = 4096
+"""Users whose marks are held together."""
 READINGS = "readings"
 """Kind of the records of what was found in a picture."""
 
@@ -57,6 +59,8 @@ def detect(
     """
     if not pixels or users < 1 or not seeds:
         raise BadInput("detection takes one picture, one user and one seed, at least; give more of what is missing")
+    if users > MOST_USERS:
+        raise BadInput(f"{users:,} users cannot be tried, {MOST_USERS:,} being the most; try fewer")
     if not 0 < fpr < 1:
         raise ValueError(f"the false-positive rate must lie between 0 and 1, not {fpr}")
     _check(mark, names, [*pixels, *controls], model)
@@ -104,15 +108,25 @@ def _readings(
 def _likeliest(
     mark: PictureMark, readings: Float[Tensor, "n *shape"], key: MarkKey, users: int, seeds: Sequence[int]
 ) -> list[FoundMark]:
-    """The user and seed of the smallest chance for each reading; the first of equal ones."""
-    meant = mark.meant(key, range(users), readings.shape[1:])
-    best: dict[int, tuple[float, FoundMark]] = {}
-    for seed in seeds:
-        found = mark.agreement(readings, meant, key, seed)
-        for row, user in enumerate(found.p.argmin(1).tolist()):
-            p = float(found.p[row, user])
-            if row not in best or p < best[row][0]:
-                bits = None if found.bits is None else float(found.bits[row, user])
-                statistic, nonce = float(found.statistic[row, user]), seed if mark.nonces else None
-                best[row] = p, FoundMark("", min(1.0, p * users * len(seeds)), statistic, user, nonce, bits)
-    return [best[row][1] for row in range(len(readings))]
+    """The user and seed of the smallest chance for each reading; the first of equal ones, with the others' number."""
+    best: dict[int, FoundMark] = {}
+    for first in range(0, users, BLOCK):
+        block = range(first, min(first + BLOCK, users))
+        meant = mark.meant(key, block, readings.shape[1:])
+        for seed in seeds:
+            found = mark.agreement(readings, meant, key, seed)
+            for row, place in enumerate(found.p.argmin(1).tolist()):
+                p, known = float(found.p[row, place]), best.get(row)
+                if known is not None and p > known.p:
+                    continue
+                alike = int((found.p[row] == p).sum())
+                if known is not None and p == known.p:
+                    best[row] = replace(known, rivals=known.rivals + alike)
+                    continue
+                bits = None if found.bits is None else float(found.bits[row, place])
+                nonce = seed if mark.nonces else None
+                best[row] = FoundMark(
+                    "", p, float(found.statistic[row, place]), block[place], nonce, bits, rivals=alike - 1
+                )
+    tried = users * len(seeds)
+    return [replace(best[row], p=min(1.0, best[row].p * tried)) for row in range(len(readings))]

@@ -21,7 +21,7 @@ from intaglio.verbs import FileName
 
 
 class MarkAgreement(NamedTuple):
-    """MarkAgreement of n readings with the marks of k users."""
+    """Agreement of n readings with the marks of k users."""
 
     p: Float[Tensor, "n k"]
     """Chance of so good an agreement without the mark, for one user and one nonce, float64; 0 below the smallest."""
@@ -65,7 +65,7 @@ class PictureMark(ABC):
     def agreement(
         self, readings: Float[Tensor, "n *shape"], meant: Shaped[Tensor, "k *mark"], key: MarkKey, nonce: int = 0
     ) -> MarkAgreement:
-        """MarkAgreement of readings with what k users' marks mean, for one nonce where the mark has nonces."""
+        """Agreement of readings with what k users' marks mean, for one nonce where the mark has nonces."""
 
     def check_shape(self, shape: Sequence[int], what: str) -> None:  # noqa: B027 - some marks fit anywhere
         """Raises `BadInput` for a picture or latents, named by `what`, that are too small for the mark."""
@@ -79,7 +79,7 @@ class PixelMark(PictureMark, ABC):
 
     @abstractmethod
     def embed(self, pixels: Float[Tensor, "n 3 h w"], key: MarkKey, user: int) -> Float[Tensor, "n 3 h w"]:
-        """The pixels in [0, 1] with the mark, before they are rounded to 8 bits."""
+        """The pixels in [0, 1] with the mark."""
 
     @abstractmethod
     def read(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n *shape"]:
@@ -130,7 +130,7 @@ class NoiseMark(PictureMark, ABC):
 
 
 def bit_agreement(read: Bool[Tensor, "n m"], meant: Bool[Tensor, "k m"]) -> MarkAgreement:
-    """MarkAgreement of n read messages with k meant ones; p is the upper tail of Binomial(m, 1/2), exact over keys."""
+    """Agreement of n read messages with k meant ones; p is the upper tail of Binomial(m, 1/2), exact over keys."""
     count = meant.shape[1]
     ones, marks = read.double(), meant.double()
     right = (ones @ marks.T + (1 - ones) @ (1 - marks).T).round()
@@ -151,4 +151,5 @@ def least_bits(count: int, rate: float) -> int | None:
 def check_bits(found: int, wanted: int, what: str, remedy: str) -> None:
     """Raises `BadInput` where `what` has room for `found` bits, fewer than are wanted."""
     if found < wanted:
-        raise BadInput(f"{what} has room for {found} bits of the {wanted} that the mark wants; {remedy}")
+        bits = "1 bit" if found == 1 else f"{found} bits"
+        raise BadInput(f"{what} has room for {bits} of the {wanted} that the mark wants; {remedy}")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+MOST_USERS = 1_000_000
+"""Users of one key, numbered from 0."""
 SHORTEST = 16
 """Bytes of a secret, at least."""
 

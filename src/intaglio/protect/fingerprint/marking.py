@@ -22,8 +22,6 @@ from intaglio.sampling.start import GivenLatents
 
 KIND = "marked"
 """Kind of the records of marked pictures."""
-HIGHEST = 1e3
-"""Decibels that stand for a picture that the mark left as it was."""
 
 
 def mark_pictures(
@@ -55,7 +53,7 @@ def mark_pictures(
             marked = to_uint8(mark.embed(given, key, user))
             one.save(np.ascontiguousarray(marked[0].permute(1, 2, 0).numpy()), folder)
             back = marked.float() / 255
-            ratio = min(float(psnr(back, given)), HIGHEST)
+            ratio = float(psnr(back, given)) if bool((back != given).any()) else None
             reading = mark.read(back)
             read = mark.agreement(reading, mark.meant(key, [user], reading.shape[1:]), key)
             known[one.name] = MarkedPicture(one.name, one.saved_name, **_read(read), psnr=ratio)

@@ -6,7 +6,7 @@
      "psnr"}, ...]}
     {"method", "reading", "null", "key", "users", "seeds", "fpr", "pictures": [find, ...], "controls": [find, ...]}
 
-    find = {"name", "p", "statistic", "user", "seed", "bits"}
+    find = {"name", "p", "statistic", "user", "seed", "bits", "rivals"}
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from intaglio.runs.tables import rows_csv, without_nan
 
 MARKED, DETECTED = "marked.json", "detections.json"
 MARKED_COLUMNS = ["name", "saved", "prompt", "seed", "p", "bits", "psnr"]
-DETECTED_COLUMNS = ["name", "called", "p", "user", "seed", "bits", "statistic"]
+DETECTED_COLUMNS = ["name", "called", "p", "user", "rivals", "seed", "bits", "statistic"]
 WEAK = 1e-3
 """A marked picture whose mark is read back with a larger p is told of."""
 OF_WHAT = {
@@ -46,7 +46,7 @@ class MarkedPicture:
     bits: float | None = None
     """Share of the message's bits that are read right; None for marks without a message."""
     psnr: float | None = None
-    """Peak signal-to-noise ratio to the original, dB; None for a drawn picture."""
+    """Peak signal-to-noise ratio to the original, dB; None for a drawn picture, and where nothing changed."""
     prompt: str | None = None
     seed: int | None = None
     """Of a drawn picture."""
@@ -153,10 +153,18 @@ class FoundMark:
     statistic: float
     """What p is the chance of: right bits, or a distance."""
     user: int
+    """The likeliest user; the first where several are equally likely."""
     seed: int | None = None
     """Of the drawing, for marks with nonces."""
     bits: float | None = None
     """Share of the message's bits that are read right; None for marks without a message."""
+    rivals: int = 0
+    """Users that are as likely as this one, such as those that share its message."""
+
+    @property
+    def owner(self) -> str:
+        """The user in words, with the number of those that are as likely."""
+        return f"{self.user}" + (f" or {self.rivals} other{'s' * (self.rivals > 1)}" if self.rivals else "")
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,11 @@ class MarkDetections:
         return one.p <= self.fpr
 
     @property
+    def ranked(self) -> list[FoundMark]:
+        """The pictures, smallest p first."""
+        return sorted(self.pictures, key=lambda one: (one.p, one.name))
+
+    @property
     def realised(self) -> tuple[int, tuple[float, float]] | None:
         """Controls that were called, and the 95% Clopper-Pearson interval of their share; None without controls."""
         calls = sum(map(self.called, self.controls))
@@ -212,8 +225,7 @@ class MarkDetections:
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a picture, smallest p first; the keys are `DETECTED_COLUMNS`."""
-        ranked = sorted(self.pictures, key=lambda one: (one.p, one.name))
-        return [{**asdict(one), "called": self.called(one)} for one in ranked]
+        return [{**asdict(one), "called": self.called(one)} for one in self.ranked]
 
     def to_frame(self) -> Any:
         """A pandas DataFrame of `rows`, indexed by name."""
@@ -284,6 +296,7 @@ def _find(one: Mapping[str, Any]) -> FoundMark:
         user=int(one["user"]),
         seed=None if one["seed"] is None else int(one["seed"]),
         bits=_number(one["bits"]),
+        rivals=int(one["rivals"]),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from intaglio.errors import BadInput
-from intaglio.images.image_set import to_uint8
+from intaglio.images.image_set import pixel_hash, to_uint8
 from intaglio.metrics.quality import psnr, ssim
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -15,6 +15,7 @@ from intaglio.protect.budget import largest_difference
 from intaglio.protect.originals import Original
 from intaglio.protect.purify.family import Purifier
 from intaglio.protect.purify.result import PurifiedPicture, PurifiedPictures
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 
 KIND = "purified"
@@ -37,7 +38,7 @@ def purify_pictures(
         originals: one or more.
         folder: where they are written, each as soon as it is done.
         model: for methods that use one; it is left as it was found.
-        seed: of what is drawn; the same for every picture.
+        seed: of what is drawn, for each picture its own by its content.
         run: progress and records; a killed call goes on after the last picture.
 
     Raises:
@@ -56,7 +57,8 @@ def purify_pictures(
             if one.name in known:
                 continue
             given = one.tensor
-            cleaned = to_uint8(method.clean(given, model, seed))
+            own = seed_32bit(seed, pixel_hash(to_uint8(given[0])))
+            cleaned = to_uint8(method.clean(given, model, own))
             levels = np.ascontiguousarray(cleaned[0].permute(1, 2, 0).numpy())
             one.save(levels, folder)
             back = cleaned.float() / 255

@@ -12,9 +12,10 @@ from intaglio.causal.results.changes_text import p_text
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.records import EdgeRecord
 from intaglio.causal.results.text import counted
+from intaglio.report.kit.causal_views import ChangesPage, ChangesView, DiscoverPage
 from intaglio.report.kit.charts import curve_plot
 from intaglio.report.kit.format import decimal, rate_text
-from intaglio.report.kit.views import ChangesPage, ChangesView, DiscoverPage, Key, PageTable, Row
+from intaglio.report.kit.views import Key, PageTable, Row
 from intaglio.report.pages.discover_words import contradictions_row
 
 SHOWN_TESTS = 200

@@ -14,9 +14,10 @@ from intaglio.causal.results.records import EdgeRecord, FoundPagEdge, FoundPair,
 from intaglio.causal.results.result_files import GRAPH_FILE
 from intaglio.causal.results.text import WORSE_THAN_EMPTY, counted
 from intaglio.data_files import Fields, is_number
+from intaglio.report.kit.causal_views import DiscoverPage, EdgeView
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
-from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
+from intaglio.report.kit.views import Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
 from intaglio.report.pages.changes_page import with_changes
 from intaglio.report.pages.discover_words import LINES, contradictions_row, words_of

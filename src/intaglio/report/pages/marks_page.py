@@ -91,7 +91,9 @@ def detections_page(run: RunData, found: MarkDetections) -> PictureTablePage:
         keys=keys,
         warnings=run.warnings,
         table=PageTable("Marks, smallest p first", ["picture", "p", "verdict", "user", "seed", "right bits"], rows),
-        table_text=_table_text(len(found.pictures), "detections.csv"),
+        table_text=_table_text(len(found.pictures), "detections.csv")
+        + " It counts all users and seeds that were tried. The user is the likeliest of them, which is less sure than "
+        "that the key is the right one.",
         pictures=(),
         limits=_limits(found.null),
     )
@@ -100,14 +102,7 @@ def detections_page(run: RunData, found: MarkDetections) -> PictureTablePage:
 def _found_row(found: MarkDetections, one: FoundMark) -> list[str]:
     if not found.called(one):
         return [one.name, chance(one.p), "not told from unmarked", "", "", ""]
-    return [
-        one.name,
-        chance(one.p),
-        "marked",
-        str(one.user),
-        "" if one.seed is None else str(one.seed),
-        _bits(one.bits),
-    ]
+    return [one.name, chance(one.p), "marked", one.owner, "" if one.seed is None else str(one.seed), _bits(one.bits)]
 
 
 def _bits(share: float | None) -> str:

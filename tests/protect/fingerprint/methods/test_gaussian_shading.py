@@ -9,7 +9,7 @@ from intaglio.models.diffusion.latent_diffusion import unit_noise
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading
 
-SMALL = {"factor": 2, "inversion_steps": 2}
+SMALL = {"inversion_steps": 2}
 BAD = {"factor": 0}
 PIECES = {"micro_batch": 1}
 

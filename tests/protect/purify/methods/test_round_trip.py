@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 
 from intaglio.protect.purify.family import tile_starts
@@ -40,3 +41,16 @@ def test_a_small_picture_is_mirrored_into_one_square():
     index = [k if k < 11 else 20 - k for k in range(16)]
     whole = RoundTrip().clean(given[..., index, :][..., index], net, 0)
     torch.testing.assert_close(RoundTrip().clean(given, net, 0), whole[..., :11, :11])
+
+
+def test_where_squares_overlap_one_fades_into_the_next():
+    """Every square comes back as a ramp of its columns; in a picture 28 wide two begin at 0 and 12."""
+    net = model()
+    ramp = torch.arange(16) / 15
+    net.decode = lambda latents, **_: ramp.expand(len(latents), 3, 16, 16).clone()
+    found = RoundTrip().clean(torch.rand(1, 3, 16, 28), net, 0)[0, 0, 5]
+    torch.testing.assert_close(found[:12], ramp[:12])
+    torch.testing.assert_close(found[16:], ramp[4:])
+    for k in range(4):
+        first, second = 3.5 - k, 0.5 + k  # from the border of each square, in pixels
+        assert float(found[12 + k]) == pytest.approx(float(first * ramp[12 + k] + second * ramp[k]) / 4)

@@ -33,7 +33,8 @@ class DwtDct(PixelMark):
     with b bit j mod m of the message and k the whole number that comes nearest to |v| and leaves v the largest. A block
     is read by |v| mod step > step/2, and a bit by the majority of its blocks. Pictures are clipped and rounded, and
     marked again as long as a block reads wrong, up to 12 times: white cannot become bluer, and takes part of a step
-    away. The mark is at home in pictures that nobody changes; JPEG takes it away.
+    away. The mark is at home in pictures that nobody changes: JPEG takes it away, wholly at 64 pixels a side, and at
+    larger sizes as far as its quality is low.
 
     Source: the package `invisible-watermark`, which Stable Diffusion's first script uses; after Navas et al., "DWT-DCT-
     SVD based watermarking", COMSWARE 2008. With `published` it is done as the package does: no DCT in spite of the
@@ -60,7 +61,7 @@ class DwtDct(PixelMark):
     def check_shape(self, shape: Sequence[int], what: str) -> None:
         """Raises `BadInput` for pictures with fewer blocks than bits."""
         height, width = (side // (2 * BLOCK) for side in shape[-2:])
-        check_bits(height * width, self.bits, what, "lower --bits, or leave it out")
+        check_bits(height * width, self.bits, what, "leave it out, or mark with fewer --bits")
 
     def embed(self, pixels: Float[Tensor, "n 3 h w"], key: MarkKey, user: int) -> Float[Tensor, "n 3 h w"]:
         """The pixels with the message, in 8 bits; rows and columns beyond the last whole block stay."""

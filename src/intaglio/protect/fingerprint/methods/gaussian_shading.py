@@ -1,8 +1,8 @@
 """gaussian-shading: a message in the signs of the noise that a picture is drawn from, lossless over keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +11,9 @@ from torch import Tensor
 from intaglio.errors import BadInput, require
 from intaglio.protect.fingerprint.family import MarkAgreement, NoiseMark, bit_agreement, upper_tail
 from intaglio.protect.fingerprint.mark_key import MarkKey
+
+LEAST_BITS = 64
+"""Bits of a message, at least, where the factor is left open: few enough users share one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +36,21 @@ class GaussianShading(NoiseMark):
     reading: ClassVar[str] = "the signs of the noise that the picture was drawn from"
     null = "key"
     nonces = True
-    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {"factor": 4}}
 
-    factor: int = 8
-    """Side f of the square of cells that carry one bit, from 1; it must divide the sides of the latents. Published: 8,
-    for latents of 64 x 64."""
+    factor: int | None = None
+    """Side f of the square of cells that carry one bit, from 1; it must divide the sides of the latents. None takes the
+    largest of 8, 4, 2 and 1 that leaves 64 bits: 8, as published, for latents of 64 x 64."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.factor >= 1, f"factor must be at least 1, not {self.factor}")
+        require(self.factor is None or self.factor >= 1, f"factor must be at least 1, not {self.factor}")
 
     def check_shape(self, shape: Sequence[int], what: str) -> None:
         """Raises `BadInput` for latents whose sides the factor does not divide."""
-        if shape[-2] % self.factor or shape[-1] % self.factor:
+        factor = self._factor(shape)
+        if shape[-2] % factor or shape[-1] % factor:
             raise BadInput(
-                f"{what} has latents of {shape[-1]}x{shape[-2]} cells, which squares of {self.factor} do not fill; "
+                f"{what} has latents of {shape[-1]}x{shape[-2]} cells, which squares of {factor} do not fill; "
                 "give a --factor that divides both sides"
             )
 
@@ -62,13 +65,14 @@ class GaussianShading(NoiseMark):
 
     def meant(self, key: MarkKey, users: Sequence[int], shape: Sequence[int]) -> Bool[Tensor, "k m"]:
         """The users' messages."""
-        count = shape[0] * (shape[1] // self.factor) * (shape[2] // self.factor)
+        factor = self._factor(shape)
+        count = shape[0] * (shape[1] // factor) * (shape[2] // factor)
         return torch.stack([key.bits(count, "message", user) for user in users])
 
     def agreement(
         self, readings: Float[Tensor, "n c h w"], meant: Bool[Tensor, "k m"], key: MarkKey, nonce: int = 0
     ) -> MarkAgreement:
-        """MarkAgreement of all signs, and of the message by majorities."""
+        """Agreement of all signs, and of the message by majorities."""
         cells = (readings > 0) ^ self._stream(key, nonce, tuple(readings.shape[1:]))
         votes, marks = self._gathered(cells), meant.double()
         most, ones = votes.shape[-1], votes.sum(-1).double()
@@ -76,17 +80,27 @@ class GaussianShading(NoiseMark):
         bits = bit_agreement(2 * ones > most, meant).bits
         return MarkAgreement(upper_tail(right, cells[0].numel()), right, bits)
 
+    def _factor(self, shape: Sequence[int]) -> int:
+        """The side of a bit's square, for latents of this shape."""
+        if self.factor is not None:
+            return self.factor
+        channels, height, width = shape[-3:]
+        fitting = [f for f in (8, 4, 2) if not (height % f or width % f)]
+        return next((f for f in fitting if channels * (height // f) * (width // f) >= LEAST_BITS), 1)
+
     def _stream(self, key: MarkKey, nonce: int, shape: tuple[int, ...]) -> Bool[Tensor, "c h w"]:
         count = shape[0] * shape[1] * shape[2]
         return key.bits(count, "stream", nonce).view(shape)
 
     def _spread(self, messages: Bool[Tensor, "k m"], shape: tuple[int, ...]) -> Bool[Tensor, "k c h w"]:
         """Messages repeated to all cells: tiled, so that the cells of a bit lie apart."""
-        small = messages.view(len(messages), shape[0], shape[1] // self.factor, shape[2] // self.factor)
-        return small.repeat(1, 1, self.factor, self.factor)
+        factor = self._factor(shape)
+        small = messages.view(len(messages), shape[0], shape[1] // factor, shape[2] // factor)
+        return small.repeat(1, 1, factor, factor)
 
     def _gathered(self, cells: Bool[Tensor, "n c h w"]) -> Bool[Tensor, "n m f"]:
         """The cells of each bit of the message."""
         n, c, h, w = cells.shape
-        parts = cells.view(n, c, self.factor, h // self.factor, self.factor, w // self.factor)
-        return parts.permute(0, 1, 3, 5, 2, 4).reshape(n, c * (h // self.factor) * (w // self.factor), -1)
+        factor = self._factor((c, h, w))
+        parts = cells.view(n, c, factor, h // factor, factor, w // factor)
+        return parts.permute(0, 1, 3, 5, 2, 4).reshape(n, c * (h // factor) * (w // factor), -1)
