@@ -1,9 +1,16 @@
 """Calibration rows, and what a layer gives for inputs, for the tests of ways to make a model smaller."""
 
+import pytest
 import torch
 
 import tiny
+from intaglio.models.packing import int8_kernels
 from intaglio.shrink.calibration_states import CalibrationStates
+
+exact_integers = pytest.mark.skipif(
+    not int8_kernels._exact(), reason="this processor has no exact products of 8-bit integers (VNNI)"
+)
+"""Of tests that compute with codes; elsewhere such models are refused, which a test of its own holds."""
 
 
 def planted_rows(count: int = 32, seed: int = 3, shape: tuple[int, ...] = (tiny.CHANNELS, 8, 8)) -> CalibrationStates:

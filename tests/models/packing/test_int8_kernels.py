@@ -16,7 +16,9 @@ from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.models.packing.rounded_inputs import input_grid, round_inputs
 from intaglio.shrink.methods.ptq4dm import PTQ4DM
 from intaglio.shrink.methods.rtn import RoundToNearest
-from shrink_scenes import planted_rows
+from shrink_scenes import exact_integers, planted_rows
+
+pytestmark = exact_integers
 
 LAYERS = {
     "linear": (lambda: nn.Linear(24, 7), (3, 5, 24)),
