@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.models.diffusion.latent_diffusion import unit_noise
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.runs.plain_json import digest
 from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext
@@ -126,6 +126,10 @@ class GivenLatents:
 
 def latent_shape(context: GuideContext) -> tuple[int, int, int]:
     """Channels, height and width of the latents of a picture of the model's own resolution."""
-    model = context.model
+    return latent_shape_of(context.model)
+
+
+def latent_shape_of(model: LatentDiffusion) -> tuple[int, int, int]:
+    """The same, of a model outside of a sampling."""
     side = model.resolution // model.factor
     return model.latent_channels, side, side

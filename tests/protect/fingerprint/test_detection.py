@@ -10,7 +10,7 @@ from audit_scenes import model
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.protect.fingerprint.detection import detect
-from intaglio.protect.fingerprint.family import least_bits, upper_tail
+from intaglio.protect.fingerprint.family import upper_tail
 from intaglio.protect.fingerprint.mark_key import KeptKey, MarkKey
 from intaglio.protect.fingerprint.marking import draw_marked
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct
@@ -94,9 +94,9 @@ def test_open_factors_leave_64_bits_where_there_are_so_many():
 
 
 def test_thresholds_are_the_first_that_keep_the_rate():
-    assert [least_bits(*one) for one in ((48, 1e-6), (64, 1e-3), (64, 1e-6), (32, 1e-3))] == [41, 45, 51, 26]
-    assert least_bits(16, 1e-6) is None
-    assert float(upper_tail(torch.tensor([41.0]), 48)) <= 1e-6 < float(upper_tail(torch.tensor([40.0]), 48))
+    for count, rate, first in ((48, 1e-6, 41), (64, 1e-3, 45), (64, 1e-6, 51), (32, 1e-3, 26)):
+        assert float(upper_tail(torch.tensor([first]), count)) <= rate
+        assert float(upper_tail(torch.tensor([first - 1]), count)) > rate
 
 
 def test_controls_say_where_the_rate_does_not_hold():

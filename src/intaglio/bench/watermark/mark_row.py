@@ -19,10 +19,9 @@ from intaglio.metrics.quality import psnr
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
 from intaglio.protect.fingerprint.mark_key import MarkKey
-from intaglio.protect.fingerprint.marking import latent_shape_of
 from intaglio.protect.purify.filters import blurred
 from intaglio.sampling.loop import sample
-from intaglio.sampling.start import GivenLatents
+from intaglio.sampling.start import GivenLatents, latent_shape_of
 
 Pictures = Float[Tensor, "n 3 h w"]
 USERS = 1024

@@ -153,7 +153,7 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     def _key(self, given: "list[Original] | LatentDiffusion") -> MarkKey:
         """The key of the file, which is made where there is none, once the mark is known to fit what is given."""
         from intaglio.models.capabilities import check_needs
-        from intaglio.protect.fingerprint.marking import latent_shape_of
+        from intaglio.sampling.start import latent_shape_of
 
         if not isinstance(given, list):
             check_needs(self._mark, given)

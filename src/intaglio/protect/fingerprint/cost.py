@@ -7,10 +7,10 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.detection import AT_ONCE, BLOCK
 from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
 from intaglio.protect.fingerprint.mark_key import MarkKey
-from intaglio.protect.fingerprint.marking import latent_shape_of
 from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
 from intaglio.sampling.plan import picture_calls, planned_seconds
+from intaglio.sampling.start import latent_shape_of
 
 SIDE = 64
 """Pixels along a side of the picture whose comparison is timed, for marks in pixels."""

@@ -12,9 +12,9 @@ from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
 from intaglio.protect.fingerprint.mark_key import MOST_USERS, MarkKey
-from intaglio.protect.fingerprint.marking import latent_shape_of
 from intaglio.protect.fingerprint.result import FoundMark, MarkDetections
 from intaglio.runs.run import Run
+from intaglio.sampling.start import latent_shape_of
 
 AT_ONCE = 16
 """Pictures that are read together by a model."""

@@ -142,12 +142,6 @@ def upper_tail(right: Tensor, count: int) -> Float[Tensor, "*shape"]:
     return torch.as_tensor(binom.sf(right.numpy() - 1, count, 0.5), dtype=torch.float64)
 
 
-def least_bits(count: int, rate: float) -> int | None:
-    """The fewest right bits b of `count` with P(B >= b) <= rate; None where not even all of them are rare enough."""
-    found = int(binom.isf(rate, count, 0.5)) + 1
-    return found if found <= count else None
-
-
 def check_bits(found: int, wanted: int, what: str, remedy: str) -> None:
     """Raises `BadInput` where `what` has room for `found` bits, fewer than are wanted."""
     if found < wanted:

@@ -18,7 +18,7 @@ from intaglio.protect.fingerprint.result import MarkedPicture, MarkedPictures
 from intaglio.protect.originals import Original
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample_batches
-from intaglio.sampling.start import GivenLatents
+from intaglio.sampling.start import GivenLatents, latent_shape_of
 
 KIND = "marked"
 """Kind of the records of marked pictures."""
@@ -123,12 +123,6 @@ def draw_marked(
                 run.record(KIND, names[place], asdict(known[names[place]]))
                 progress.advance()
     return _result(mark, key, user, folder, [known[name] for name in names])
-
-
-def latent_shape_of(model: LatentDiffusion) -> tuple[int, int, int]:
-    """Channels, height and width of the latents of a picture of the model's own resolution."""
-    side = model.resolution // model.factor
-    return model.latent_channels, side, side
 
 
 def _known(run: Run, folder: Path) -> dict[str, MarkedPicture]:
