@@ -51,6 +51,11 @@ def style_statistics_path() -> Path:
     return _installed("encoder/style_statistics.safetensors")
 
 
+def retrained_path() -> Path:
+    """Path of the losses of models trained again, an `.npz`. Raises `IntaglioError` where it was not installed."""
+    return _installed("influence/retrained.npz")
+
+
 def sets() -> tuple[str, ...]:
     """Names of the few-shot sets, in the order of the file that lists them."""
     return tuple(_document()["sets"])

@@ -106,7 +106,7 @@ def test_the_noise_of_a_timestep_is_its_own_and_the_same_for_all_pictures():
     shape = tuple(train.latents.shape[1:])
 
     def noises(**settings):
-        parts = list(GradDot(**settings)._noised(net, shape))
+        parts = list(GradDot(**settings).noised(net, shape))
         return dict(zip(torch.cat([t for _, t in parts]).tolist(), torch.cat([e for e, _ in parts]), strict=True))
 
     ten, five = noises(timesteps=10, micro_batch=3), noises(timesteps=5, micro_batch=64)
@@ -145,7 +145,7 @@ def test_gradients_are_dropped_once_the_result_is_safe(tmp_path):
         audit_influence(method, net, train, queries, run=run)
         stored = list((run.folder / "states").rglob("*.safetensors"))
         assert len(stored) == 5  # four training pictures, one of them asked about, and one more
-        method.forget(net, [*train.asked, *queries.asked], run)
+        method.forget(net, train.asked, queries.asked, run)
         assert not list((run.folder / "states").rglob("*.safetensors"))
     assert issubclass(GradDot, GradientInfluence)
 

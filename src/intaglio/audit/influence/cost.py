@@ -20,7 +20,7 @@ def influence_plan(
         train: hashes and prompts of the training pictures.
         queries: those of the pictures asked about; one that is a training picture too is counted once.
     """
-    calls = method.calls().times(len({*train, *queries}))
+    calls = method.calls().times(len({*train, *queries})) + method.training_calls().times(len(train))
     parts = {"latents": planned_seconds(Calls(decodes=len(train) + len(queries)), model, method.rows)}
     if calls.cost:
         parts["gradients"] = planned_seconds(calls, model, method.rows)

@@ -78,12 +78,18 @@ class Influence(ABC):
         """Rows through a denoiser that one picture takes; none where none are."""
         return Calls()
 
+    def training_calls(self) -> Calls:
+        """Rows through a denoiser that one training picture takes beside them; none where none are."""
+        return Calls()
+
     @property
     def rows(self) -> int:
         """Rows that go through a network together."""
         return 1
 
-    def forget(self, model: LatentDiffusion, asked: Iterable[Asked], run: Run) -> None:  # noqa: B027
+    def forget(  # noqa: B027 - a method that stores no states drops none
+        self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run
+    ) -> None:
         """Drops the states that a call on these pictures stored; to be called once its result is safe."""
 
 

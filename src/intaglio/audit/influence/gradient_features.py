@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.audit.influence.family import Asked, Influence
 from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError, require
-from intaglio.learning.per_sample import per_sample_gradients
+from intaglio.learning.per_sample import Gradients, per_sample_gradients
 from intaglio.learning.projection import Sketch
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -20,6 +20,9 @@ from intaglio.randomness import generator
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
+
+Change = Callable[[Gradients], Gradients]
+"""A linear map of gradients, weight by weight, a row a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class GradientInfluence(Influence):
         if not self.width:
             self._sketch(model)
         else:
-            self._sizes(model)
+            self.sizes(model)
 
     def calls(self) -> Calls:
         """A call and a gradient a timestep and noise."""
@@ -87,7 +90,7 @@ class GradientInfluence(Influence):
 
     def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
         """The gradients of all different pictures, each stored when it is known, and what the method makes of them."""
-        known = self._features(model, _latents_of(train, queries), run)
+        known = self._features(model, train, _latents_of(train, queries), run)
         of_queries, of_train = (torch.stack([known[one] for one in examples.asked]) for examples in (queries, train))
         for examples, rows in ((train, of_train), (queries, of_queries)):
             if bad := [name for name, row in zip(examples.names, rows, strict=True) if not bool(row.isfinite().all())]:
@@ -96,9 +99,18 @@ class GradientInfluence(Influence):
                 )
         return self.compared(of_queries, of_train)
 
-    def forget(self, model: LatentDiffusion, asked: Iterable[Asked], run: Run) -> None:
+    def change(self, model: LatentDiffusion, train: Examples, run: Run) -> Change:
+        """A linear map of gradients by what a method learns of the training set; here none."""
+        return lambda gradients: gradients
+
+    def depends(self, train: Iterable[Asked]) -> str:
+        """A key of all that `change` follows from beside model and settings; here nothing."""
+        return ""
+
+    def forget(self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run) -> None:
         """Drops the gradients that a call on these pictures stored."""
-        for state in self._states(model, asked).values():
+        train = list(train)
+        for state in self._states(model, train, {*train, *queries}).values():
             run.drop_state(state)
 
     @property
@@ -112,20 +124,21 @@ class GradientInfluence(Influence):
         return max(1, self.micro_batch // self._count)
 
     def _features(
-        self, model: LatentDiffusion, latents: dict[Asked, Float[Tensor, "c h w"]], run: Run
+        self, model: LatentDiffusion, train: Examples, latents: dict[Asked, Float[Tensor, "c h w"]], run: Run
     ) -> dict[Asked, Float[Tensor, "k"]]:
         """The sketch of each gradient; cut by content, so that a kill leaves the bits as they would have been."""
-        states = self._states(model, latents)
+        states = self._states(model, train.asked, latents)
         found = {one: state[0]["gradient"] for one, name in states.items() if (state := run.load_state(name))}
         work = list(latents)
         parts = [work[start : start + self._at_once] for start in range(0, len(work), self._at_once)]
+        change = self.change(model, train, run) if len(found) < len(work) else None
         with run.progress(len(work), self.name, len(found)) as progress, model.frozen():
-            sketch = self._sketch(model) if len(found) < len(work) else None
+            sketch = self._sketch(model) if change is not None else None
             for part in parts:
                 left = [one for one in part if one not in found]
-                if not left or sketch is None:
+                if not left or sketch is None or change is None:
                     continue
-                rows = self._gradients(model, sketch, torch.stack([latents[one] for one in part]), part)
+                rows = self._gradients(model, sketch, change, torch.stack([latents[one] for one in part]), part)
                 for one, row in zip(part, rows, strict=True):
                     if one in left:
                         found[one] = row.clone()
@@ -134,7 +147,12 @@ class GradientInfluence(Influence):
         return found
 
     def _gradients(
-        self, model: LatentDiffusion, sketch: Sketch, latents: Float[Tensor, "m c h w"], part: Sequence[Asked]
+        self,
+        model: LatentDiffusion,
+        sketch: Sketch,
+        change: Change,
+        latents: Float[Tensor, "m c h w"],
+        part: Sequence[Asked],
     ) -> Float[Tensor, "m k"]:
         """The sketched gradients of a few pictures, averaged over timesteps and noises."""
         with torch.no_grad():
@@ -143,10 +161,11 @@ class GradientInfluence(Influence):
         columns = {name: column for name, column in columns.items() if isinstance(column, Tensor)}
         samples = [latents.to(model.device), *columns.values()]
         total = torch.zeros(0)
-        for noise, t in self._noised(model, tuple(latents.shape[1:])):
+        for noise, t in self.noised(model, tuple(latents.shape[1:])):
             value = self._share(model, noise, t, text, list(columns))
             (rows,) = per_sample_gradients(model.denoiser, list(sketch.places), value, samples, at_once=len(part))
-            total = total + sketch(rows) if len(total) else sketch(rows)
+            own = sketch(change(rows))
+            total = total + own if len(total) else own
         return total
 
     def _share(
@@ -162,7 +181,7 @@ class GradientInfluence(Influence):
 
         return value
 
-    def _noised(self, model: LatentDiffusion, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    def noised(self, model: LatentDiffusion, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
         """Noise [m, c, h, w] and timesteps [m], which follow from seed and timestep alone, m at most `micro_batch`."""
         schedule = model.schedule
         places = schedule.places([index * 1000 // self.timesteps for index in range(self.timesteps)])
@@ -179,9 +198,9 @@ class GradientInfluence(Influence):
             yield noise.to(model.device), torch.tensor([t for _, t in some], device=model.device)
 
     def _sketch(self, model: LatentDiffusion) -> Sketch:
-        return Sketch.of(self._sizes(model), self.width, self.seed, model.device)
+        return Sketch.of(self.sizes(model), self.width, self.seed, model.device)
 
-    def _sizes(self, model: LatentDiffusion) -> dict[str, int]:
+    def sizes(self, model: LatentDiffusion) -> dict[str, int]:
         """Entries of each chosen weight, by its name in the denoiser. Raises `BadInput` where there is none."""
         family = model.family
         endings = (*family.targets, *(family.further_targets if self.weights == "layers" else ()))
@@ -196,10 +215,10 @@ class GradientInfluence(Influence):
             )
         return found
 
-    def _states(self, model: LatentDiffusion, asked: Iterable[Asked]) -> dict[Asked, str]:
+    def _states(self, model: LatentDiffusion, train: Iterable[Asked], asked: Iterable[Asked]) -> dict[Asked, str]:
         """The name of the state of each picture's gradient."""
         settings = {name: value for name, value in asdict(self).items() if name != "micro_batch"}
-        key = digest([self.name, settings, model.fingerprint])
+        key = digest([self.name, settings, model.fingerprint, self.depends(train)])
         return {one: f"gradients/{digest([key, *one])[:32]}" for one in asked}
 
 

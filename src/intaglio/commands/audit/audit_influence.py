@@ -76,7 +76,7 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
                     run.warn(warning)
                 self.begin(run, plan)
                 self._audit(model, train, queries, run)
-            self._method.forget(model, {*train.asked, *queries.asked}, run)
+            self._method.forget(model, train.asked, queries.asked, run)
         folder = Path(run.folder or ".")
         _report(cast(InfluenceScores, InfluenceScores.load(folder)), folder)
         return 0

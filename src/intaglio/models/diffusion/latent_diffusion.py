@@ -257,13 +257,13 @@ class LatentDiffusion(Sendable):
 
         `conditioning` has a row for each latent, or one row for all. Float32, and float64 on a straight path.
         """
-        return self.schedule.noise_of(self._output(latents, t, conditioning), latents, t)
+        return self.schedule.noise_of(self.output(latents, t, conditioning), latents, t)
 
     def clean(
         self, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], conditioning: Conditioning
     ) -> Float[Tensor, "n *shape"]:
         """The clean latents predicted in noised ones; as `predict`, which gives the noise in them."""
-        return self.schedule.clean_of(self._output(latents, t, conditioning), latents, t)
+        return self.schedule.clean_of(self.output(latents, t, conditioning), latents, t)
 
     def error(
         self,
@@ -276,11 +276,11 @@ class LatentDiffusion(Sendable):
 
         `latents` are clean; they are noised here.
         """
-        output = self._output(self.noised(latents, noise, t), t, conditioning)
+        output = self.output(self.noised(latents, noise, t), t, conditioning)
         return (output - self.schedule.target(latents.float(), noise.float(), t)).square().flatten(1).mean(1)
 
-    def _output(self, latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """Output of the denoiser as float32, without channels of a predicted variance."""
+    def output(self, latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's own output for noised latents, as float32, without channels of a predicted variance."""
         given = self.denoiser_inputs(len(latents), conditioning)
         return self.family.output(self.denoiser, latents.to(self.dtype), t, given).float()
 

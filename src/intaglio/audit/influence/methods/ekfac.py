@@ -1,0 +1,180 @@
+"""ekfac: influence with the curvature of the loss, approximated layer by layer (EK-FAC)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from intaglio.audit.influence.family import Asked
+from intaglio.audit.influence.gradient_features import Change, GradientInfluence
+from intaglio.audit.influence.kronecker_factors import (
+    LayerFactors,
+    Pairs,
+    inputs_and_gradients,
+    moments,
+    sides,
+    whitened,
+)
+from intaglio.denoising.examples import Examples
+from intaglio.errors import BadInput, IntaglioError, require
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import generator
+from intaglio.runs.plain_json import digest
+from intaglio.runs.run import Run
+from intaglio.sampling.calls import Calls
+
+Summand = Callable[[Pairs], Mapping[str, Float[Tensor, "_ _"]]]
+"""Matrices by name of some inputs and output gradients, to be summed over all."""
+
+SAVE_EVERY_S = 60
+"""Seconds between two stores of the factors' sums."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EkFac(GradientInfluence):
+    """EK-FAC: the first-order change of a query's loss when a training picture is removed, by approximate curvature.
+
+    With L the denoising loss of a picture, averaged over T timesteps and noises that all pictures share, and H the
+    Gauss-Newton matrix of the training loss,
+
+        tau(q, i) = (1 / n) sum_layers < grad L_q, (H + lambda)^-1 grad L_i >.
+
+    H is taken for block-diagonal by layers. In a layer of weight [o, i] with inputs a and output gradients g, Q_A and
+    Q_G are the eigenvectors of E a a^T and E g g^T over pictures and places, V = sum_places g a^T is the gradient of
+    one noised picture, and Lambda = E (Q_G^T V Q_A)^2 entry by entry:
+
+        (H + lambda)^-1 U = Q_G [(Q_G^T U Q_A) / (Lambda + lambda)] Q_A^T,    lambda = damping * mean Lambda.
+
+    g are of sqrt(2 / d) < u, output >, u random signs, so that E V V^T is the Gauss-Newton matrix of the mean squared
+    error; gradients of the loss itself would give another matrix. Whitened gradients are then sketched as in `trak`.
+    Biases, norms and embeddings are left out, and layers with a side above `side`.
+
+    Source: George et al., arXiv 1806.03884, and Grosse et al., arXiv 2308.03296; for diffusion Mlodozeniec et al.,
+    arXiv 2410.13850. There g are of targets drawn around the output; signs have the same second moments.
+    """
+
+    reading: ClassVar[str] = "how far the loss of the picture asked about would rise without it, to first order"
+    unit: ClassVar[str] = "change of the loss"
+
+    width: int = 16384
+    """Numbers k to which a whitened gradient is sketched, from 1; 0 keeps it whole, for at most 200,000 weights."""
+    damping: float = 0.1
+    """Lambda as a share of a layer's mean curvature, above 0."""
+    draws: int = 2
+    """Random signs u of each noised training picture, from 1."""
+    side: int = 1024
+    """Longest side of the factors of a layer, from 1, in entries: of a convolution channels times the kernel's cells;
+    the time for eigenvectors grows with its cube."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.damping < float("inf"), f"damping must be above 0, and finite, not {self.damping}")
+        for name in ("draws", "side"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def compared(self, queries: Float[Tensor, "q k"], train: Float[Tensor, "n k"]) -> Float[Tensor, "q n"]:
+        """Inner products of whitened gradients, over n."""
+        return queries @ train.T / len(train)
+
+    def training_calls(self) -> Calls:
+        """Two passes over every training picture: for the eigenvectors, and for the values along them."""
+        return Calls(forward=2 * self.draws * self._count, backward=2 * self.draws * self._count)
+
+    def depends(self, train: Iterable[Asked]) -> str:
+        """The training set, of which the factors are."""
+        return digest(sorted(train))
+
+    def change(self, model: LatentDiffusion, train: Examples, run: Run) -> Change:
+        """Whitening by the factors of the training pictures."""
+        factors = self._factors(model, train, run)
+        total = sum(float(one.values.sum()) for one in factors.values())
+        if not 0 < total < float("inf"):
+            raise IntaglioError(f"the curvature of {model.name} is {total}; take other --weights, or float32")
+        return lambda gradients: whitened(factors, gradients, self.damping)
+
+    def forget(self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run) -> None:
+        """Drops gradients and factors."""
+        train = list(train)
+        super().forget(model, train, queries, run)
+        for stage in ("moments", "values"):
+            run.drop_state(self._state(model, train, stage))
+
+    def sizes(self, model: LatentDiffusion) -> dict[str, int]:
+        """Entries of the chosen weights that have factors. Raises `BadInput` where there is none."""
+        chosen, modules = super().sizes(model), dict(model.denoiser.named_modules())
+        found = {
+            name: size
+            for name, size in chosen.items()
+            if name.endswith(".weight")
+            and (both := sides(modules[name.removesuffix(".weight")])) is not None
+            and max(both) <= self.side
+        }
+        if not found:
+            raise BadInput(
+                f"none of the {len(chosen)} weights of --weights {self.weights} belongs to a layer with sides of at "
+                f"most {self.side}; give a larger --side, or other --weights"
+            )
+        return found
+
+    def _factors(self, model: LatentDiffusion, train: Examples, run: Run) -> dict[str, LayerFactors]:
+        """Bases of the first pass, and the values of the second along them."""
+        names = list(self.sizes(model))
+        summed = self._summed(model, train, run, "moments", moments)
+        factors = {name: LayerFactors.of(summed[f"{name}.inputs"], summed[f"{name}.outputs"]) for name in names}
+
+        def squares(pairs: Pairs) -> dict[str, Tensor]:
+            return {name: factors[name].squares(*pair) for name, pair in pairs.items()}
+
+        values = self._summed(model, train, run, "values", squares)
+        count = len(train) * self.draws * self._count
+        return {name: replace(factors[name], values=values[name] / count) for name in names}
+
+    def _summed(
+        self, model: LatentDiffusion, train: Examples, run: Run, stage: str, of: Summand
+    ) -> dict[str, Float[Tensor, "_ _"]]:
+        """Sums over all training pictures, stored now and then with the number of pictures that they hold."""
+        state = self._state(model, train.asked, stage)
+        stored = run.load_state(state)
+        sums, begun = (dict(stored[0]), int(stored[1]["pictures"])) if stored else ({}, 0)
+        order = sorted(range(len(train)), key=lambda i: train.asked[i])
+        layers = self._layers(model)
+        with run.progress(len(train), f"{self.name} {stage}", begun) as progress, model.frozen():
+            for done, i in enumerate(order[begun:], begun + 1):
+                for pairs in self._pairs(model, layers, train.latents[i], train.asked[i]):
+                    for name, part in of(pairs).items():
+                        sums[name] = sums[name] + part if name in sums else part
+                every = 0 if done == len(train) else SAVE_EVERY_S
+                run.save_state(state, sums, {"pictures": done}, every_s=every)
+                progress.advance()
+        return sums
+
+    def _layers(self, model: LatentDiffusion) -> dict[str, nn.Module]:
+        modules = dict(model.denoiser.named_modules())
+        return {name: modules[name.removesuffix(".weight")] for name in self.sizes(model)}
+
+    def _pairs(
+        self, model: LatentDiffusion, layers: Mapping[str, nn.Module], latent: Float[Tensor, "c h w"], asked: Asked
+    ) -> Iterator[Pairs]:
+        """Inputs and output gradients of one picture, a few of its noised latents at a time."""
+        with torch.no_grad():
+            text = model.embed([asked[1]])
+        shape = tuple(latent.shape)
+        for draw in range(self.draws):
+            source = generator(self.seed, "ekfac", *asked, draw)
+            for noise, t in self.noised(model, shape):
+                signs = (torch.randint(2, noise.shape, generator=source) * 2.0 - 1).to(model.device)
+                latents = latent.to(model.device).expand_as(noise)
+
+                def number(noise: Tensor = noise, t: Tensor = t, signs: Tensor = signs, z: Tensor = latents) -> Tensor:
+                    return sqrt(2 / z[0].numel()) * (signs * model.output(model.noised(z, noise, t), t, text)).sum()
+
+                yield inputs_and_gradients(layers, number)
+
+    def _state(self, model: LatentDiffusion, train: Iterable[Asked], stage: str) -> str:
+        """The name of the stored sums; neither damping nor width has a part in them."""
+        own = [self.weights, self.timesteps, self.noises, self.seed, self.draws, self.side]
+        return f"curvature/{stage}-{digest([own, model.fingerprint, self.depends(train)])[:32]}"
