@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +33,11 @@ class GradientInfluence(Influence):
     share, by the chosen weights of the model as it stands. Where a LoRA was merged into them, its factors' gradients
     are linear images of these: d/d up = scale * G down^T, d/d down = scale * up^T G, with G that of the sum.
     """
+
+    differentiated: ClassVar[str] = "loss"
+    """Name of `numbers`: methods that differentiate the same take each other's stored gradients."""
+    afterwards: ClassVar[frozenset[str]] = frozenset({"micro_batch", "damping"})
+    """Settings that have no part in a stored gradient."""
 
     weights: Literal["attention", "layers", "all"] = "attention"
     """Weights of the denoiser whose gradients are taken: attention, the projections that a LoRA changes by default;
@@ -217,8 +222,8 @@ class GradientInfluence(Influence):
 
     def _states(self, model: LatentDiffusion, train: Iterable[Asked], asked: Iterable[Asked]) -> dict[Asked, str]:
         """The name of the state of each picture's gradient."""
-        settings = {name: value for name, value in asdict(self).items() if name != "micro_batch"}
-        key = digest([self.name, settings, model.fingerprint, self.depends(train)])
+        settings = {name: value for name, value in asdict(self).items() if name not in self.afterwards}
+        key = digest([self.differentiated, settings, model.fingerprint, self.depends(train)])
         return {one: f"gradients/{digest([key, *one])[:32]}" for one in asked}
 
 

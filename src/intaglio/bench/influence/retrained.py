@@ -134,7 +134,7 @@ class RetrainedLosses:
     def drawn_images(self) -> ImageSet:
         """The drawn pictures under the captions that they were drawn from."""
         names = [f"drawn-{place:02d}.png" for place in range(len(self.drawn))]
-        return ImageSet.from_pixels(self.drawn.float() / 255, names, list(drawn_prompts()))
+        return ImageSet.from_pixels(self.drawn.float() / 255, names, list(drawn_prompts()[: len(names)]))
 
     @classmethod
     def shipped(cls) -> "RetrainedLosses":

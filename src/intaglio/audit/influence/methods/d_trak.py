@@ -35,6 +35,7 @@ class DTrak(GradientInfluence):
         "that comes closest to the gradient of the picture asked about"
     )
     unit: ClassVar[str] = "none; near 1 where the two gradients are one"
+    differentiated: ClassVar[str] = "squared prediction"
 
     damping: float = 0.1
     """Lambda as a share of the mean squared norm of the training gradients, above 0; not validated here against models

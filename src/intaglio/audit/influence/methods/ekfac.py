@@ -59,6 +59,8 @@ class EkFac(GradientInfluence):
 
     reading: ClassVar[str] = "how far the loss of the picture asked about would rise without it, to first order"
     unit: ClassVar[str] = "change of the loss"
+    differentiated: ClassVar[str] = "loss, whitened by the curvature"
+    afterwards: ClassVar[frozenset[str]] = frozenset({"micro_batch"})
 
     width: int = 16384
     """Numbers k to which a whitened gradient is sketched, from 1; 0 keeps it whole, for at most 200,000 weights."""
