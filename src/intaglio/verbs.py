@@ -170,6 +170,11 @@ VERBS: dict[str, Verb] = {
         "rank training pictures by how far each made a model good at a given picture",
         Methods("audit.influence.methods"),
     ),
+    "audit selection": Verb(
+        "intaglio.commands.audit.audit_selection:AuditSelection",
+        "choose training pictures from a pool, so that a model becomes good at given ones",
+        Methods("audit.selection.methods"),
+    ),
     "audit queries": Verb(
         "intaglio.commands.audit.audit_queries:AuditQueries",
         "measure what noisy answers to counting queries give away of a record's secret",

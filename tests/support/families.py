@@ -24,6 +24,7 @@ from intaglio.audit.queries.record_table import RecordTable
 from intaglio.audit.queries.result import QueryGuesses
 from intaglio.audit.queries.sticky_engine import StickyNoise
 from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
+from intaglio.audit.selection.result import Selection
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
@@ -227,6 +228,30 @@ def _influences_file(result: InfluenceScores, folder: Path) -> tuple[Numbers, Nu
     assert [(row["query"], row["example"]) for row in rows] == [(row["query"], row["example"]) for row in result.rows()]
     assert [float(row["tau"]) for row in rows] == [row["tau"] for row in result.rows()]
     return _influences(result), _influences(stored)
+
+
+def _select(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Selection:
+    """Of three candidates, for two pictures."""
+    (model,) = models
+    other = ImageSet.from_pixels(tiny.pixels(2, seed=9), ["other", "further"])
+    pool = Examples.of(model, PICTURES, ["red cat", "dog", "red dog"])
+    return method(model, pool, Examples.of(model, other, ["cat", "dog"]), run=run)
+
+
+def _selected(result: Selection) -> Numbers:
+    return {"scores": result.scores, "places": torch.tensor(result.places), "weights": torch.tensor(result.weights)}
+
+
+def _selected_file(result: Selection, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = Selection.load(folder)
+    assert stored is not None
+    assert stored.to_dict() == result.to_dict()
+    rows = list(csv.DictReader((folder / "selection.csv").read_text().splitlines()))
+    assert [(row["candidate"], float(row["weight"])) for row in rows] == [
+        (row["candidate"], row["weight"]) for row in result.rows()
+    ]
+    return _selected(result), _selected(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -481,6 +506,7 @@ FAMILIES = {
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
+    "audit selection": Family(_base, _select, _selected, _selected_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

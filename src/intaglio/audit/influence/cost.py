@@ -1,16 +1,35 @@
 """The time of an influence audit, before it begins: what the method asks of the denoiser, and the encoded pictures."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from intaglio.audit.influence.family import Asked, Influence
+from intaglio.audit.influence.family import Asked
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.time_plan import TimePlan
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.plan import planned_seconds
 
 
+@runtime_checkable
+class AsksDenoiser(Protocol):
+    """What a plan must know of a method."""
+
+    @property
+    def rows(self) -> int:
+        """Noised latents that go through the network together."""
+        ...
+
+    def calls(self) -> Calls:
+        """Rows that one picture takes."""
+        ...
+
+    def training_calls(self) -> Calls:
+        """Rows that one training picture takes beside them."""
+        ...
+
+
 def influence_plan(
-    method: Influence, model: LatentDiffusion, train: Sequence[Asked], queries: Sequence[Asked]
+    method: AsksDenoiser, model: LatentDiffusion, train: Sequence[Asked], queries: Sequence[Asked]
 ) -> TimePlan:
     """Seconds of the gradients of all different pictures, by one call of the denoiser that is timed, and of latents.
 

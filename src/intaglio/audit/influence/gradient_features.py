@@ -1,4 +1,4 @@
-"""Influence by gradients: a sketch of each picture's gradient by the denoiser's weights, stored as it is known."""
+"""Gradients of pictures by the denoiser's weights, sketched, and each stored as it is known; influences by them."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +26,8 @@ Change = Callable[[Gradients], Gradients]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientInfluence(Influence):
-    """An influence that follows from the gradient of each picture by itself.
+class GradientFeatures:
+    """The settings of sketched gradients, and their making.
 
     A gradient is that of a number of the denoiser's answers, averaged over timesteps and noises that all pictures
     share, by the chosen weights of the model as it stands. Where a LoRA was merged into them, its factors' gradients
@@ -62,10 +62,6 @@ class GradientInfluence(Influence):
         known = ("attention", "layers", "all")
         require(self.weights in known, f"weights must be one of {', '.join(known)}, not {self.weights!r}")
 
-    @abstractmethod
-    def compared(self, queries: Float[Tensor, "q k"], train: Float[Tensor, "n k"]) -> Float[Tensor, "q n"]:
-        """The influences, from the sketched gradients of queries and training pictures."""
-
     def numbers(
         self,
         model: LatentDiffusion,
@@ -93,16 +89,21 @@ class GradientInfluence(Influence):
         """Noised latents that go through the network together."""
         return min(self.micro_batch, self._count * self._at_once)
 
-    def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
-        """The gradients of all different pictures, each stored when it is known, and what the method makes of them."""
-        known = self._features(model, train, _latents_of(train, queries), run)
-        of_queries, of_train = (torch.stack([known[one] for one in examples.asked]) for examples in (queries, train))
-        for examples, rows in ((train, of_train), (queries, of_queries)):
+    def features(
+        self, model: LatentDiffusion, train: Examples, others: Examples, run: Run
+    ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "q k"]]:
+        """The sketches of training pictures and of others, float64, each stored when it is known.
+
+        Raises `IntaglioError` for one that is not finite.
+        """
+        known = self._sketches(model, train, _latents_of(train, others), run)
+        of_train, of_others = (torch.stack([known[one] for one in examples.asked]) for examples in (train, others))
+        for examples, rows in ((train, of_train), (others, of_others)):
             if bad := [name for name, row in zip(examples.names, rows, strict=True) if not bool(row.isfinite().all())]:
                 raise IntaglioError(
                     f"the gradient of {bad[0]} is not finite with {model.name}; check the model, and use float32"
                 )
-        return self.compared(of_queries, of_train)
+        return of_train, of_others
 
     def change(self, model: LatentDiffusion, train: Examples, run: Run) -> Change:
         """A linear map of gradients by what a method learns of the training set; here none."""
@@ -128,7 +129,7 @@ class GradientInfluence(Influence):
         """Pictures whose gradients are taken together."""
         return max(1, self.micro_batch // self._count)
 
-    def _features(
+    def _sketches(
         self, model: LatentDiffusion, train: Examples, latents: dict[Asked, Float[Tensor, "c h w"]], run: Run
     ) -> dict[Asked, Float[Tensor, "k"]]:
         """The sketch of each gradient; cut by content, so that a kill leaves the bits as they would have been."""
@@ -137,7 +138,7 @@ class GradientInfluence(Influence):
         work = list(latents)
         parts = [work[start : start + self._at_once] for start in range(0, len(work), self._at_once)]
         change = self.change(model, train, run) if len(found) < len(work) else None
-        with run.progress(len(work), self.name, len(found)) as progress, model.frozen():
+        with run.progress(len(work), "gradients", len(found)) as progress, model.frozen():
             sketch = self._sketch(model) if change is not None else None
             for part in parts:
                 left = [one for one in part if one not in found]
@@ -225,6 +226,20 @@ class GradientInfluence(Influence):
         settings = {name: value for name, value in asdict(self).items() if name not in self.afterwards}
         key = digest([self.differentiated, settings, model.fingerprint, self.depends(train)])
         return {one: f"gradients/{digest([key, *one])[:32]}" for one in asked}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientInfluence(GradientFeatures, Influence):
+    """An influence that follows from the gradient of each picture by itself."""
+
+    @abstractmethod
+    def compared(self, queries: Float[Tensor, "q k"], train: Float[Tensor, "n k"]) -> Float[Tensor, "q n"]:
+        """The influences, from the sketched gradients of queries and training pictures."""
+
+    def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
+        """The gradients of all different pictures, and what the method makes of them."""
+        of_train, of_queries = self.features(model, train, queries, run)
+        return self.compared(of_queries, of_train)
 
 
 def _latents_of(*sets: Examples) -> dict[Asked, Float[Tensor, "c h w"]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.adapt.picture_prompts import picture_prompts
+from intaglio.commands.audit.prompted import Prompted
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
@@ -66,7 +67,9 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
         model = self.noted_model(self.device)
         check_model(self._method, model)
-        train, queries = (_Prompted.of(self, path, model.resolution) for path in (self.train, self.images))
+        train, queries = (
+            Prompted.of(self.load_pictures(path, model.resolution), self.prompt) for path in (self.train, self.images)
+        )
         plan = influence_plan(self._method, model, train.asked, queries.asked)
         if self.dry_run and self.ends_with(plan):
             return 0
@@ -85,7 +88,7 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     def _method(self) -> "Influence":
         return cast("Influence", self.method)
 
-    def _open(self, model: "LatentDiffusion", train: "_Prompted", queries: "_Prompted") -> "Run":
+    def _open(self, model: "LatentDiffusion", train: Prompted, queries: Prompted) -> "Run":
         from intaglio.runs.plain_json import digest
 
         known: dict[str, Any] = {"model": described(self.model, model.fingerprint)}
@@ -95,33 +98,14 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         settings = {**asdict(cast(Any, self.method)), "shown": self.shown}
         return self.open_run("audit", f"influence-{self._method.name}", settings, known, seed=settings.get("seed"))
 
-    def _audit(self, model: "LatentDiffusion", train: "_Prompted", queries: "_Prompted", run: "Run") -> None:
+    def _audit(self, model: "LatentDiffusion", train: Prompted, queries: Prompted, run: "Run") -> None:
         from intaglio.audit.influence.audit import audit_influence
-        from intaglio.denoising.examples import Examples
 
-        sets = [Examples.of(model, part.images, part.prompts) for part in (train, queries)]
+        sets = [part.examples(model) for part in (train, queries)]
         found = audit_influence(self._method, model, *sets, shown=self.shown, run=run)
         found.save(Path(run.folder or "."))
         pictures = ("images",) if found.pictures else ()
         run.finish(found.figures(), ("influence.json", "influence.csv", *pictures))
-
-
-@dataclass(frozen=True)
-class _Prompted:
-    """Pictures of a folder with their prompts."""
-
-    images: "ImageSet"
-    prompts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, command: AuditInfluence[Any], path: Path, resolution: int) -> "_Prompted":
-        images = command.load_pictures(path, resolution)
-        return cls(images, picture_prompts(images.names, images.captions, command.prompt, "prompt"))
-
-    @property
-    def asked(self) -> list[tuple[str, str]]:
-        """Hash and prompt of each picture."""
-        return list(zip(self.images.hashes, self.prompts, strict=True))
 
 
 def _warnings(train: "ImageSet") -> list[str]:
