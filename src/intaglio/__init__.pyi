@@ -30,6 +30,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
@@ -60,10 +61,12 @@ from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.shrink.methods.long_conv import LongConv as LongConv
+from intaglio.audit.selection.methods.look_alikes import LookAlikes as LookAlikes
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
 from intaglio.shrink.methods.magnitude import MagnitudePruning as MagnitudePruning
+from intaglio.audit.selection.methods.mean_gradient import MeanGradient as MeanGradient
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.purify.methods.median import MedianFilter as MedianFilter
 from intaglio.protect.methods.mist import Mist as Mist
@@ -113,6 +116,7 @@ from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDis
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
+from intaglio.audit.selection.methods.tarot import Tarot as Tarot
 from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
