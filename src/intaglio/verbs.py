@@ -170,6 +170,11 @@ VERBS: dict[str, Verb] = {
         "rank training pictures by how far each made a model good at a given picture",
         Methods("audit.influence.methods"),
     ),
+    "audit attribution": Verb(
+        "intaglio.commands.audit.audit_attribution:AuditAttribution",
+        "tell which of several known sources made a picture, or that none did",
+        Methods("audit.attribution.methods"),
+    ),
     "audit queries": Verb(
         "intaglio.commands.audit.audit_queries:AuditQueries",
         "measure what noisy answers to counting queries give away of a record's secret",

@@ -63,7 +63,7 @@ class PictureClassifier(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(inward, len(classes)) for name, classes in self.classes.items()})
 
     def features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
-        """What the heads are given: the mean of the last maps, of `widths[-1]` numbers."""
+        """Input of the heads: the mean of the last maps, of `widths[-1]` numbers."""
         return self.pool(self.stages(1 - pixels)).flatten(1)  # ink on zero, as the padding is more of the white page
 
     def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> dict[str, Float[Tensor, "n _"]]:
