@@ -113,6 +113,7 @@ from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.shrink.merging.methods.soup import Soup as Soup
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
+from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow

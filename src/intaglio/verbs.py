@@ -175,6 +175,11 @@ VERBS: dict[str, Verb] = {
         "choose training pictures from a pool, so that a model becomes good at given ones",
         Methods("audit.selection.methods"),
     ),
+    "audit attribution": Verb(
+        "intaglio.commands.audit.audit_attribution:AuditAttribution",
+        "tell which of several known sources made a picture, or that none did",
+        Methods("audit.attribution.methods"),
+    ),
     "audit queries": Verb(
         "intaglio.commands.audit.audit_queries:AuditQueries",
         "measure what noisy answers to counting queries give away of a record's secret",

@@ -17,7 +17,7 @@ from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import drawn_states
 from intaglio.shrink.methods.ptq4dm import PTQ4DM
 from intaglio.shrink.methods.rtn import RoundToNearest
-from rows import matrix, with_paths
+from rows import MODELLESS, matrix, with_paths
 from shrink_scenes import exact_integers, planted_rows
 
 DRAWING = ["--prompt", "dog", "red cat", "--samples", "1", "--rows", "32"]
@@ -182,7 +182,7 @@ def test_a_damaged_packing_is_refused_by_whatever_reads_it(folder, tmp_path, cap
     assert "does not say how its weights are packed" in capsys.readouterr().err
 
 
-ROWS = {row.verb: row for row in matrix().values() if row.verb not in ("audit queries", "discover", "flow sample")}
+ROWS = {row.verb: row for row in matrix().values() if row.verb not in MODELLESS}
 
 
 @pytest.mark.parametrize("verb", [verb for verb in ROWS if verb != "shrink"])

@@ -20,14 +20,10 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 from intaglio.verbs import VERBS
-from rows import matrix, rows_of, with_paths
+from rows import MODELLESS, matrix, rows_of, with_paths
 
 BASE = families._base
-ROWS = {
-    key: row
-    for key, row in matrix().items()
-    if row.verb not in ("audit queries", "discover", "flow sample") and key == f"{row.verb} {row.method}"
-}
+ROWS = {key: row for key, row in matrix().items() if row.verb not in MODELLESS and key == f"{row.verb} {row.method}"}
 """Every method once, without its variants."""
 FIRST = {next(key for key, row in ROWS.items() if row.verb == verb) for verb in {row.verb for row in ROWS.values()}}
 """One method a verb."""

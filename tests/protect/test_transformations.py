@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from intaglio.images.filters import jpeg
 from intaglio.protect.purifiers import PURIFIERS
-from intaglio.protect.purify.filters import jpeg
 from intaglio.protect.transformations import TRANSFORMATIONS, seen_purifiers, transformed
 
 

@@ -12,11 +12,14 @@ from unittest import mock
 import numpy as np
 import torch
 
+import attribution_scenes
 import merge_scenes
 import tiny
 from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
+from intaglio.audit.attribution.audit import attribute_pictures
+from intaglio.audit.attribution.result import SourceScores
 from intaglio.audit.influence.result import InfluenceScores
 from intaglio.audit.prompts.result import PromptScores
 from intaglio.audit.queries.audit import attack_records
@@ -73,12 +76,12 @@ class Family:
 
 ANOTHER = "another"
 """Folder of a fine-tune beside the base, for settings that name further models."""
-Examined = LatentDiffusion | TarFlow | Table | RecordTable | list[Original]
+Examined = LatentDiffusion | TarFlow | Table | RecordTable | ImageSet | list[Original]
 """What a method must leave as it was."""
 
 
 def parts(model: Examined) -> dict[str, torch.nn.Module]:
-    if isinstance(model, Table | RecordTable | list):
+    if isinstance(model, Table | RecordTable | ImageSet | list):
         return {}
     return {"flow": model} if isinstance(model, TarFlow) else model.parts
 
@@ -86,6 +89,8 @@ def parts(model: Examined) -> dict[str, torch.nn.Module]:
 def weights(model: Examined) -> Numbers:
     if isinstance(model, list):
         return {one.name: torch.from_numpy(one.pixels.copy()) for one in model}
+    if isinstance(model, ImageSet):
+        return {"pixels": model.pixels}
     if isinstance(model, RecordTable):
         return {name: torch.from_numpy(codes.copy()) for name, codes in model.codes.items()}
     if isinstance(model, Table):
@@ -180,6 +185,31 @@ def _asked_file(result: PromptScores, folder: Path) -> tuple[Numbers, Numbers]:
     assert stored is not None
     assert stored.prompts == result.prompts
     return _asked(result), _asked(stored)
+
+
+def _sources(folder: Path) -> tuple[ImageSet, ...]:
+    """Two sources, and pictures of the second to attribute."""
+    return (*(attribution_scenes.planted(k, 8) for k in (0, 1)), attribution_scenes.planted(1, 4, seed=1))
+
+
+def _attribute(method: Any, models: tuple[ImageSet, ...], run: Run) -> SourceScores:
+    one, two, asked = models
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        fitted = method.fit({"one": one, "two": two}, run=run)
+    return attribute_pictures(method, fitted, asked, rate=0.7, run=run)
+
+
+def _attributed(result: SourceScores) -> Numbers:
+    return {"posterior": result.log_posterior, "knownness": result.knownness, "p": result.p}
+
+
+def _attributed_file(result: SourceScores, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = SourceScores.load(folder)
+    assert stored is not None
+    assert stored.figures() == result.figures()
+    return _attributed(result), _attributed(stored)
 
 
 def _records(folder: Path) -> tuple[RecordTable, ...]:
@@ -504,6 +534,7 @@ FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
+    "audit attribution": Family(_sources, _attribute, _attributed, _attributed_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
     "audit selection": Family(_base, _select, _selected, _selected_file),

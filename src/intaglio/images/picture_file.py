@@ -51,6 +51,15 @@ def open_picture(path: Path, formats: tuple[str, ...] = PILLOW_FORMATS) -> Itera
             yield image
 
 
+def shorter_side(path: Path) -> int | None:
+    """Pixels of the shorter side that a picture file declares; None where it cannot be opened."""
+    try:
+        with open_picture(path) as image:
+            return min(image.size)
+    except Exception:  # of what is wrong with a file its decoding tells
+        return None
+
+
 def _within_limits(file: IO[bytes], formats: tuple[str, ...]) -> Image.Image:
     try:
         return _opened(file, formats)

@@ -1,4 +1,4 @@
-"""The embedded testbed: a base model, few-shot sets of an artist outside its training set, a similarity encoder."""
+"""The embedded testbed: a base model, few-shot sets of an artist that it never saw, an encoder, a classifier."""
 
 import io
 import zipfile
@@ -15,6 +15,7 @@ from intaglio.data_files import read_json
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.models.classifiers import PictureClassifier, load_classifier
 
 FOLDER = PACKAGE / "testbed"
 """Folder of the installed testbed."""
@@ -44,6 +45,21 @@ def base_path() -> Path:
 def encoder_path() -> Path:
     """Path of the similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
     return _installed("encoder/encoder.safetensors")
+
+
+def classifier_path() -> Path:
+    """Path of the classifier of kinds and artists, a `.safetensors` file. Raises `IntaglioError` where it was not
+    installed.
+    """
+    return _installed("classifier/classifier.safetensors")
+
+
+def classifier() -> PictureClassifier:
+    """The classifier of kinds and artists (`intaglio.models.classifiers`), in evaluation mode.
+
+    Raises `IntaglioError` where it was not installed.
+    """
+    return load_classifier(classifier_path())
 
 
 def style_statistics_path() -> Path:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from intaglio.protect.purify.filters import blurred, jpeg, resized
+from intaglio.images.filters import blurred, jpeg, resized
 
 View = Float[Tensor, "1 3 h w"]
 

@@ -15,6 +15,7 @@ from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
+    "audit attribution": "intaglio.report.pages.attribution_page",
     "audit influence": "intaglio.report.pages.influence_page",
     "audit prompts": "intaglio.report.pages.prompts_page",
     "audit queries": "intaglio.report.pages.queries_page",

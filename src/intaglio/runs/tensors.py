@@ -1,5 +1,6 @@
 """Tensors with a JSON note as safetensors, written atomically, never pickled."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(plain.untyped_storage().data_ptr())
         apart[name] = plain
     return apart
+
+
+def tensor_hash(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's type, shape and bytes; 64 hex digits."""
+    given = tensor.detach().cpu().contiguous()
+    about = f"{given.dtype} {list(given.shape)}\n".encode()
+    return hashlib.sha256(about + given.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

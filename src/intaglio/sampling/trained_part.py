@@ -1,20 +1,18 @@
 """`TrainedPart`: what was trained for the sampling of one model, as tensors with plain facts in a safetensors file."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest, to_json
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.tensors import read_state, tensor_hash, write_state
 
 KIND = "trained part of sampling"
 
@@ -36,7 +34,7 @@ class TrainedPart:
     @cached_property
     def hash(self) -> str:
         """64 hex digits that change with the model, the settings, the facts and every bit of the tensors."""
-        tensors = {name: _bits(tensor) for name, tensor in self.tensors.items()}
+        tensors = {name: tensor_hash(tensor) for name, tensor in self.tensors.items()}
         about = {"trainer": self.trainer, "model": self.model, "settings": self.settings, "facts": self.facts}
         return digest({**about, "tensors": tensors})
 
@@ -85,10 +83,3 @@ def plain(value: Any) -> Any:
     import json
 
     return json.loads(to_json(value))
-
-
-def _bits(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's type, shape and bytes."""
-    given = tensor.detach().cpu().contiguous()
-    about = f"{given.dtype} {list(given.shape)}\n".encode()
-    return hashlib.sha256(about + given.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.metrics.high_frequencies import high_frequency_energy
 from intaglio.metrics.quality import psnr, ssim
-from intaglio.metrics.spectrum import high_frequency_energy
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.gguf_file import NAME as GGUF
 from intaglio.models.packing.gguf_file import check_gguf

@@ -6,7 +6,7 @@ import torch
 import tiny
 from intaglio.cli import main
 from intaglio.errors import BadInput
-from intaglio.metrics.spectrum import high_frequency_energy
+from intaglio.metrics.high_frequencies import high_frequency_energy
 from intaglio.models.diffusion.channel_spaces import channel_spaces
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule

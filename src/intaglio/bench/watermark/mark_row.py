@@ -13,13 +13,13 @@ from torch import Tensor
 
 from intaglio.bench.kit.attacks import ATTACKS, attacked
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
+from intaglio.images.filters import blurred
 from intaglio.images.image_set import to_uint8
 from intaglio.metrics.distributions import kernel_distance, stretched
 from intaglio.metrics.quality import psnr
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
 from intaglio.protect.fingerprint.mark_key import MarkKey
-from intaglio.protect.purify.filters import blurred
 from intaglio.sampling.loop import sample
 from intaglio.sampling.start import GivenLatents, latent_shape_of
 

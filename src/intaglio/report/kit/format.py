@@ -12,6 +12,7 @@ from intaglio.report.kit.views import Row
 from intaglio.runs.read import RunData
 
 VERBS = {
+    "audit attribution": "Attribution of pictures to known sources",
     "audit influence": "Audit of a model’s training pictures",
     "audit prompts": "Audit of a model’s prompts",
     "audit queries": "Audit of an engine that answers queries",

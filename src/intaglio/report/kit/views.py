@@ -264,6 +264,23 @@ class InfluencePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttributionPage(Page):
+    """An attribution of pictures to known sources."""
+
+    groups: Sequence[tuple[str, Sequence[Shown]]]
+    """Pictures by verdict."""
+    text: str
+    left_out: str
+    """A sentence on pictures that are not shown; empty where all are."""
+    held: PageTable
+    """A row a source: held-out pictures, each judged as if it were new."""
+    held_text: str
+    table: PageTable
+    """A row a picture."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueriesPage(Page):
     """An audit of an engine that answers counting queries."""
 

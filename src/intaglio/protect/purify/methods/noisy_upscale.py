@@ -6,10 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.errors import require
+from intaglio.images.filters import noised, resized
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purify.by_model import diffused
 from intaglio.protect.purify.family import ModelPurifier
-from intaglio.protect.purify.filters import noised, resized
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.errors import require
+from intaglio.images.filters import total_variation
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purify.family import Purifier
-from intaglio.protect.purify.filters import total_variation
 
 
 @dataclass(frozen=True, kw_only=True)

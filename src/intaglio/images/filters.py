@@ -1,4 +1,4 @@
-"""Filters that clean pictures without a model: functions of pictures [n, 3, h, w] in [0, 1] that keep the size."""
+"""Filters of pictures: functions of pictures [n, 3, h, w] in [0, 1] that keep the size, and need no model."""
 
 import io
 
