@@ -155,6 +155,11 @@ VERBS: dict[str, Verb] = {
     "protect detect": Verb(
         "intaglio.commands.protect.protect_detect:ProtectDetect", "look for the marks of a key in pictures"
     ),
+    "protect certify": Verb(
+        "intaglio.commands.protect.protect_certify:ProtectCertify",
+        "tell a picture's class with a radius within which no change takes it",
+        Methods("protect.certify.methods"),
+    ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",
         "tell which pictures were in a fine-tuning set, with a false-positive rate",

@@ -42,7 +42,7 @@ def test_the_chosen_pictures_lie_ready_to_train_on(folders, tmp_path):
     page = (folder / "report.html").read_text()
     assert "candidates that are targets themselves: &lt;b&gt;2.png" in page
     assert "<b>2.png" not in page
-    assert page.count("<img") == 2
+    assert page.count("<img class") == 2
     assert not list((folder / "states").rglob("*.safetensors"))
     record = json.loads((folder / "run.json").read_text())
     assert record["summary"]["chosen"] == 2

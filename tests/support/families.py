@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import attribution_scenes
+import certify_scenes
 import merge_scenes
 import tiny
 from audit_scenes import audited
@@ -42,6 +43,7 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
+from intaglio.protect.certify.result import CertifiedPictures
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.protect.fingerprint.marking import draw_marked, mark_pictures
 from intaglio.protect.fingerprint.result import MarkedPictures
@@ -510,6 +512,24 @@ def _marks_file(result: MarkedPictures, folder: Path) -> tuple[Numbers, Numbers]
     return _marks(result), _marks(stored)
 
 
+def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
+    classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1)
+    return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
+
+
+def _certified(result: CertifiedPictures) -> Numbers:
+    rows = [(one.label, one.most, one.count, -1.0 if one.radius is None else one.radius) for one in result.pictures]
+    return {"certificates": torch.tensor(rows, dtype=torch.float64)}
+
+
+def _certified_file(result: CertifiedPictures, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = CertifiedPictures.load(folder)
+    assert stored == result
+    assert len(list(csv.DictReader((folder / "certified.csv").read_text().splitlines()))) == len(result.pictures)
+    return _certified(result), _certified(stored)
+
+
 def _purify(method: Any, models: tuple[Any, ...], run: Run) -> PurifiedPictures:
     model, pictures = models
     folder = (run.folder or Path(tempfile.mkdtemp())) / "purified"
@@ -541,6 +561,7 @@ FAMILIES = {
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
+    "protect certify": Family(lambda folder: (), _certify, _certified, _certified_file),
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),

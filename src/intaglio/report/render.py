@@ -30,6 +30,7 @@ PAGE_MODULES = {
     "flow train": "intaglio.report.pages.flow_train_page",
     "merge": "intaglio.report.pages.merge_page",
     "protect": "intaglio.report.pages.protect_page",
+    "protect certify": "intaglio.report.pages.certify_page",
     "protect detect": "intaglio.report.pages.marks_page",
     "protect fingerprint": "intaglio.report.pages.marks_page",
     "protect purify": "intaglio.report.pages.purify_page",

@@ -26,6 +26,7 @@ VERBS = {
     "energy": "Energy of a model",
     "flow": "Normalising flow",
     "protect": "Protection of pictures",
+    "protect certify": "Pictures classified with a proven radius",
     "protect detect": "Marks looked for in pictures",
     "protect fingerprint": "Marks put into pictures",
     "protect purify": "Pictures cleaned",

@@ -1,0 +1,1 @@
+"""Methods of purification, one file each."""
