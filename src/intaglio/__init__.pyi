@@ -18,6 +18,7 @@ from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
+from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
@@ -30,6 +31,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
@@ -43,6 +45,7 @@ from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
+from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
@@ -92,6 +95,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
+from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.protect.purify.methods.round_trip import RoundTrip as RoundTrip
 from intaglio.runs.run import Run as Run
@@ -102,6 +106,7 @@ from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.shrink.methods.svdquant import SVDQuant as SVDQuant
 from intaglio.sampling.methods.safree import Safree as Safree
+from intaglio.audit.unlearning.methods.salun import SaliencyUnlearning as SaliencyUnlearning
 from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverPaths
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
@@ -121,6 +126,7 @@ from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
+from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -175,6 +175,11 @@ VERBS: dict[str, Verb] = {
         "measure what noisy answers to counting queries give away of a record's secret",
         Methods("audit.queries.methods"),
     ),
+    "audit unlearning": Verb(
+        "intaglio.commands.audit.audit_unlearning:AuditUnlearning",
+        "make a model without a concept, and measure what is left of it",
+        Methods("audit.unlearning.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -29,6 +29,7 @@ LINES = {
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
+    "audit unlearning": "audit unlearning uce --model {base} --concept x --pictures 2",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
     "sample": "sample --model {base} --prompt x --count 3 --steps 2",
     "sample train": "sample train ot --model {base} --prompt x",

@@ -24,6 +24,8 @@ from intaglio.audit.queries.record_table import RecordTable
 from intaglio.audit.queries.result import QueryGuesses
 from intaglio.audit.queries.sticky_engine import StickyNoise
 from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
+from intaglio.audit.unlearning.concept import Concept
+from intaglio.audit.unlearning.result import Unlearned, UnlearningRecord
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
@@ -227,6 +229,27 @@ def _influences_file(result: InfluenceScores, folder: Path) -> tuple[Numbers, Nu
     assert [(row["query"], row["example"]) for row in rows] == [(row["query"], row["example"]) for row in result.rows()]
     assert [float(row["tau"]) for row in rows] == [row["tau"] for row in result.rows()]
     return _influences(result), _influences(stored)
+
+
+CONCEPT = Concept(("red cat", "red"), ("cat", "dog"), ("a dog",))
+
+
+def _unlearn(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Unlearned:
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, CONCEPT, run=run)
+
+
+def _forgotten(found: Unlearned) -> Numbers:
+    return dict(found.model.denoiser.state_dict())
+
+
+def _forgotten_folder(found: Unlearned, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert UnlearningRecord.load(folder) == found.record
+    assert read.fingerprint == found.model.fingerprint == found.record.changed
+    assert found.record.fingerprint in (folder / "README.md").read_text()
+    return _forgotten(found), dict(read.denoiser.state_dict())
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -481,6 +504,7 @@ FAMILIES = {
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
+    "audit unlearning": Family(_base, _unlearn, _forgotten, _forgotten_folder),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

@@ -15,6 +15,7 @@ VERBS = {
     "audit influence": "Audit of a model’s training pictures",
     "audit prompts": "Audit of a model’s prompts",
     "audit queries": "Audit of an engine that answers queries",
+    "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
