@@ -76,6 +76,7 @@ from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
+from intaglio.audit.unlearning.attack.methods.seeds import OtherSeeds as OtherSeeds
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
@@ -92,6 +93,7 @@ from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
+from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
@@ -127,6 +129,7 @@ from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
+from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model

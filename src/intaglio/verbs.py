@@ -180,6 +180,11 @@ VERBS: dict[str, Verb] = {
         "make a model without a concept, and measure what is left of it",
         Methods("audit.unlearning.methods"),
     ),
+    "audit unlearn-attack": Verb(
+        "intaglio.commands.audit.audit_unlearn_attack:AuditUnlearnAttack",
+        "look for tries that bring a concept back which a model has unlearned",
+        Methods("audit.unlearning.attack.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

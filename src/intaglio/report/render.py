@@ -18,6 +18,7 @@ PAGE_MODULES = {
     "audit influence": "intaglio.report.pages.influence_page",
     "audit prompts": "intaglio.report.pages.prompts_page",
     "audit queries": "intaglio.report.pages.queries_page",
+    "audit unlearn-attack": "intaglio.report.pages.unlearn_attack_page",
     "audit unlearning": "intaglio.report.pages.unlearning_page",
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",

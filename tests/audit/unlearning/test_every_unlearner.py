@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from audit_scenes import model
+from intaglio.audit.unlearning import audit as audit_module
 from intaglio.audit.unlearning.audit import audit_unlearning
 from intaglio.audit.unlearning.concept import Concept
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing
@@ -75,19 +76,28 @@ def test_what_cannot_be_unlearned_is_refused_before_any_work(row, monkeypatch):
 
 def test_the_evidence_of_a_prompt_is_the_loss_that_its_words_spare():
     net, data = model(), latents(["red cat", "dog"])
-    found = prompt_evidence(net, data.latents, data.captions, seed=3)
+    found = prompt_evidence(net, data.latents, data.captions, ["cat", ""], seed=3)
     noise, t = fixed_samples(8, (4, 8, 8), (0, net.schedule.count - 1), 3)
     with torch.no_grad():
         for k, prompt in enumerate(data.captions):
             many = data.latents[[k] * 8]
-            blank, under = (net.error(many, noise[0], t[0], net.embed([one])).mean() for one in ("", prompt))
-            torch.testing.assert_close(found.evidence[k], blank - under, rtol=1e-3, atol=1e-6)
+            texts = (("cat", "")[k], prompt)
+            other, under = (net.error(many, noise[0], t[0], net.embed([one])).mean() for one in texts)
+            torch.testing.assert_close(found.evidence[k], other - under, rtol=1e-3, atol=1e-6)
 
 
-def test_the_comparison_has_a_row_for_every_prompt_and_none_changes_where_nothing_did():
+def test_the_comparison_has_a_row_for_every_prompt_and_none_changes_where_nothing_did(monkeypatch):
     net = model()
     method = UnifiedConceptEditing(tokens="all", regularisation=1e9)
+    asked, real = [], audit_module.prompt_evidence
+
+    def evidence(net, latents, prompts, against, **more):
+        asked.append((prompts, against))
+        return real(net, latents, prompts, against, **more)
+
+    monkeypatch.setattr(audit_module, "prompt_evidence", evidence)
     record = audit_unlearning(method, net, CONCEPT, pictures=2, shown=0, run=Run.none()).record
+    assert asked == [(["red cat", "dog"] * 2, ["cat", ""] * 2)] * 2
     assert [(row["prompt"], row["part"]) for row in record.rows] == [("red cat", "concept"), ("dog", "keep")]
     for row in record.rows:
         assert row["evidence_after"] == pytest.approx(row["evidence_before"], abs=1e-6)

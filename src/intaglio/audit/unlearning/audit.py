@@ -39,7 +39,8 @@ def audit_unlearning(
     """The model without the concept, compared with the one that was given.
 
     For every prompt of the concept and every kept one the given model draws pictures; both models are asked for their
-    denoising loss under the prompt and under none, and both draw the first seeds.
+    denoising loss under the prompt and under its anchor, a kept one's being the empty prompt; and both draw the first
+    seeds.
 
     Args:
         method: with its settings.
@@ -78,8 +79,9 @@ def _rows(
     model: LatentDiffusion, changed: LatentDiffusion, concept: Concept, drawn: Float[Tensor, "n c h w"], seed: int
 ) -> tuple[Mapping[str, Any], ...]:
     prompts = (*concept.prompts, *concept.keep)
-    captions = [prompts[k % len(prompts)] for k in range(len(drawn))]
-    before, after = (prompt_evidence(one, drawn, captions, seed=seed) for one in (model, changed))
+    against = (*(anchor for _, anchor in concept.pairs), *("" for _ in concept.keep))
+    captions, others = ([texts[k % len(prompts)] for k in range(len(drawn))] for texts in (prompts, against))
+    before, after = (prompt_evidence(one, drawn, captions, others, seed=seed) for one in (model, changed))
     numbers = {
         "evidence_before": before.evidence,
         "evidence_after": after.evidence,

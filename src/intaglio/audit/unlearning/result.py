@@ -48,8 +48,8 @@ class UnlearningRecord:
     """Plain figures of the method's own, by name."""
     rows: tuple[Mapping[str, Any], ...] = ()
     """A row a prompt, of the concept and kept ones, once the models were compared: the evidence of the prompt, which is
-    how much lower the denoising loss of its pictures is with it than without it, and that loss, each before and after.
-    """
+    how much lower the denoising loss of its pictures is under it than under its anchor, for a kept one than under the
+    empty prompt, and that loss, each before and after."""
     pictures: int = 0
     """Pictures of each prompt that the figures are means over."""
 

@@ -28,9 +28,9 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         table_heading="What is left",
         table=_table(found),
         table_text=(
-            "The evidence of a prompt is how much lower the denoising loss of its pictures is with the words than "
-            f"without any. The given model drew {count(found.pictures, 'picture')} of each prompt; both models are "
-            "asked about these at the same timesteps and noises."
+            "The evidence of a prompt is how much lower the denoising loss of its pictures is under it than under its "
+            f"anchor, of a kept one than under no words. The given model drew {count(found.pictures, 'picture')} of "
+            "each prompt; both models are asked about these at the same timesteps and noises."
         ),
         pictures=_pictures(run, found, page_folder),
         pictures_text="Each row is of one prompt: by the given model, then by the new one from the same seeds.",
