@@ -18,6 +18,7 @@ from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
+from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
@@ -31,6 +32,7 @@ from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
+from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
@@ -44,6 +46,7 @@ from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
+from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
@@ -76,6 +79,7 @@ from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
+from intaglio.audit.unlearning.attack.methods.seeds import OtherSeeds as OtherSeeds
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
@@ -92,9 +96,11 @@ from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
+from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
+from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.protect.purify.methods.round_trip import RoundTrip as RoundTrip
 from intaglio.runs.run import Run as Run
@@ -105,12 +111,14 @@ from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.shrink.methods.svdquant import SVDQuant as SVDQuant
 from intaglio.sampling.methods.safree import Safree as Safree
+from intaglio.audit.unlearning.methods.salun import SaliencyUnlearning as SaliencyUnlearning
 from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverPaths
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
+from intaglio.protect.certify.methods.smoothing import Smoothing as Smoothing
 from intaglio.shrink.merging.methods.soup import Soup as Soup
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
@@ -126,6 +134,8 @@ from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
+from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
+from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model

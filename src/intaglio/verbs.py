@@ -190,6 +190,16 @@ VERBS: dict[str, Verb] = {
         "measure what noisy answers to counting queries give away of a record's secret",
         Methods("audit.queries.methods"),
     ),
+    "audit unlearning": Verb(
+        "intaglio.commands.audit.audit_unlearning:AuditUnlearning",
+        "make a model without a concept, and measure what is left of it",
+        Methods("audit.unlearning.methods"),
+    ),
+    "audit unlearn-attack": Verb(
+        "intaglio.commands.audit.audit_unlearn_attack:AuditUnlearnAttack",
+        "look for tries that bring a concept back which a model has unlearned",
+        Methods("audit.unlearning.attack.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

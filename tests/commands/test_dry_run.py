@@ -31,6 +31,8 @@ LINES = {
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
     "audit selection": "audit selection mean-gradient --size 1 --model {base} --candidates {pictures} "
     "--target {controls} --prompt x",
+    "audit unlearning": "audit unlearning uce --model {base} --concept x --pictures 2",
+    "audit unlearn-attack": "audit unlearn-attack seeds --model {suspect} --base {base} --prompt x --tries 2 --steps 2",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
     "sample": "sample --model {base} --prompt x --count 3 --steps 2",
     "sample train": "sample train ot --model {base} --prompt x",

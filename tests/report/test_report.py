@@ -330,6 +330,7 @@ def test_the_page_of_a_run_is_that_of_its_method_its_room_or_its_verb():
         ("bench", "queries-x", "verb"),
     ):
         assert of_work(known, {"verb": verb, "method": method}) == found
+    assert of_work({**known, "audit queries-far": "longer"}, {"verb": "audit", "method": "queries-far-x"}) == "longer"
     assert of_work(known, {}) is None
 
 

@@ -29,6 +29,9 @@ from intaglio.audit.queries.result import QueryGuesses
 from intaglio.audit.queries.sticky_engine import StickyNoise
 from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
 from intaglio.audit.selection.result import Selection
+from intaglio.audit.unlearning.attack.result import UnlearnAttacks
+from intaglio.audit.unlearning.concept import Concept
+from intaglio.audit.unlearning.result import Unlearned, UnlearningRecord
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
@@ -284,6 +287,49 @@ def _selected_file(result: Selection, folder: Path) -> tuple[Numbers, Numbers]:
         (row["candidate"], row["weight"]) for row in result.rows()
     ]
     return _selected(result), _selected(stored)
+
+
+CONCEPT = Concept(("red cat", "red"), ("cat", "dog"), ("a dog",))
+
+
+def _unlearn(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Unlearned:
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, CONCEPT, run=run)
+
+
+def _forgotten(found: Unlearned) -> Numbers:
+    return dict(found.model.denoiser.state_dict())
+
+
+def _forgotten_folder(found: Unlearned, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert UnlearningRecord.load(folder) == found.record
+    assert read.fingerprint == found.model.fingerprint == found.record.changed
+    assert found.record.fingerprint in (folder / "README.md").read_text()
+    return _forgotten(found), dict(read.denoiser.state_dict())
+
+
+def _attack_unlearned(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> UnlearnAttacks:
+    """By a judge that takes about one picture in five, whatever it is drawn with."""
+    changed, original = models
+
+    def judge(pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.double().sum((1, 2, 3)) * 1e3).floor() % 5 == 0
+
+    return method(changed, ("red cat", "dog", "cat"), judge, original=original, run=run)
+
+
+def _tries(result: UnlearnAttacks) -> Numbers:
+    rows = [(one.unattacked, one.success or 0, one.seed, sum(one.ids)) for one in result.prompts]
+    return {"tries": torch.tensor(rows, dtype=torch.float64)}
+
+
+def _tries_file(result: UnlearnAttacks, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = UnlearnAttacks.load(folder)
+    assert stored == result
+    return _tries(result), _tries(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -558,6 +604,8 @@ FAMILIES = {
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
     "audit selection": Family(_base, _select, _selected, _selected_file),
+    "audit unlearning": Family(_base, _unlearn, _forgotten, _forgotten_folder),
+    "audit unlearn-attack": Family(_suspect_and_base, _attack_unlearned, _tries, _tries_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

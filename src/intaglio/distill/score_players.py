@@ -9,8 +9,8 @@ from torch import Tensor
 
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.family import Distiller
-from intaglio.distill.stage import in_parts
 from intaglio.learning.loop import StepLoss
+from intaglio.learning.loss_parts import in_parts
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator_32bit

@@ -1,13 +1,11 @@
 """A stage of a distillation: the training of all weights of a student's denoiser under one objective."""
 
-from collections.abc import Callable
-
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from intaglio.distill.family import Distiller
 from intaglio.learning.checkpoints import Checkpoints
-from intaglio.learning.loop import Objective, StepLoss, train
+from intaglio.learning.loop import Objective, train
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer
@@ -36,18 +34,3 @@ def train_stage(
         train(trainer, objective, run, checkpoints, advice=advice, label=name, stream=name)
     trainer.export()
     return trainer.losses
-
-
-def in_parts(count: int, most: int | None, errors_of: Callable[[slice], Float[Tensor, " n"]]) -> StepLoss:
-    """Mean of the errors of `count` rows, with its gradients, `most` rows at a time; None: all at once."""
-    size, mean = most or count, 0.0
-    for first in range(0, count, size):
-        loss = errors_of(slice(first, min(first + size, count))).sum() / count
-        loss.backward()
-        mean += float(loss.detach())
-    return StepLoss(mean)
-
-
-def last_mean(losses: Float[Tensor, " steps"]) -> float:
-    """Mean of the last tenth of some losses, one at least."""
-    return float(losses[-max(1, len(losses) // 10) :].mean())

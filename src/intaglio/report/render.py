@@ -20,6 +20,8 @@ PAGE_MODULES = {
     "audit prompts": "intaglio.report.pages.prompts_page",
     "audit queries": "intaglio.report.pages.queries_page",
     "audit selection": "intaglio.report.pages.selection_page",
+    "audit unlearn-attack": "intaglio.report.pages.unlearn_attack_page",
+    "audit unlearning": "intaglio.report.pages.unlearning_page",
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",
     "bench shrink": "intaglio.report.pages.shrink_bench_page",

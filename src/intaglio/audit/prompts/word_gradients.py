@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from intaglio.audit.prompts.result import WORD
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.token_tables import token_tables
 
 NO_WORD = -1
 """Word of a token that stands for none: a start, an end, padding, what a family writes around a prompt."""
@@ -101,16 +102,10 @@ def _kept_embeddings(model: LatentDiffusion) -> Iterator[_Kept]:
     hooks = [
         table.register_forward_hook(kept.hook(index))
         for index, encoder in enumerate(model.text_encoders)
-        for table in _token_tables(encoder)
+        for table in token_tables(encoder)
     ]
     try:
         yield kept
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _token_tables(encoder: Any) -> list[nn.Embedding]:
-    """Embeddings of tokens in a text encoder: T5 looks them up in another module than it names, of equal weights."""
-    size = encoder.get_input_embeddings().weight.shape
-    return [one for one in encoder.modules() if isinstance(one, nn.Embedding) and one.weight.shape == size]

@@ -12,7 +12,14 @@ from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.runs.header import FILE, checked_header
 from intaglio.runs.store import runs_called
 
-GIVE_MODELS = {"distill": "model", "energy": "model", "finetune": "weights", "merge": "weights", "shrink": "model"}
+GIVE_MODELS = {
+    "audit": "weights",
+    "distill": "model",
+    "energy": "model",
+    "finetune": "weights",
+    "merge": "weights",
+    "shrink": "model",
+}
 """Entry of a run's summary that names the model or adapter it made, by verb."""
 FURTHER = {"lora": GIVE_MODELS, "start_file": {"sample": "part"}}
 """Flags of other files, with the verbs that make them."""

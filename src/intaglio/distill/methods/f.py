@@ -18,11 +18,12 @@ from intaglio.distill.divergences import WEIGHTS, Divergence, divergence_weights
 from intaglio.distill.heads import MiddleHead, middle_channels, middle_features
 from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.score_players import ScorePlayers
-from intaglio.distill.stage import CHECKPOINT_EVERY_S, in_parts, last_mean
+from intaglio.distill.stage import CHECKPOINT_EVERY_S
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.loss_parts import in_parts, last_mean
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer

@@ -16,9 +16,10 @@ from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
 from intaglio.distill.guidance_input import with_guidance_input
-from intaglio.distill.stage import in_parts, last_mean, train_stage
+from intaglio.distill.stage import train_stage
 from intaglio.errors import require
 from intaglio.learning.loop import StepLoss
+from intaglio.learning.loss_parts import in_parts, last_mean
 from intaglio.learning.step_randomness import noise_at, timesteps_at
 from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning

@@ -18,9 +18,10 @@ from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
 from intaglio.distill.heads import refuse_no_middle
 from intaglio.distill.set_features import FeatureSource, SetFeatures, network_features
-from intaglio.distill.stage import last_mean, train_stage
+from intaglio.distill.stage import train_stage
 from intaglio.errors import BadInput, require
 from intaglio.learning.loop import StepLoss
+from intaglio.learning.loss_parts import last_mean
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator_32bit

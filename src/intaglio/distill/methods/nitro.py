@@ -16,11 +16,12 @@ from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
 from intaglio.distill.heads import as_map, refuse_no_middle
 from intaglio.distill.one_step import STATE, OneStepDistiller
-from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
+from intaglio.distill.stage import CHECKPOINT_EVERY_S
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.loss_parts import last_mean
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer

@@ -16,11 +16,12 @@ from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
 from intaglio.distill.score_players import ScorePlayers
-from intaglio.distill.stage import CHECKPOINT_EVERY_S, in_parts, last_mean
+from intaglio.distill.stage import CHECKPOINT_EVERY_S
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import BadInput, require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.loss_parts import in_parts, last_mean
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer

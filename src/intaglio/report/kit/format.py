@@ -17,6 +17,8 @@ VERBS = {
     "audit prompts": "Audit of a model’s prompts",
     "audit queries": "Audit of an engine that answers queries",
     "audit selection": "Training pictures chosen from a pool",
+    "audit unlearn-attack": "Attack on an unlearned model",
+    "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
@@ -37,12 +39,13 @@ VERBS = {
 def of_work(known: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
     """The entry for the work that `run.json` tells of; None where there is none.
 
-    Sought are the verb with its method, the verb with a room, which is the first word of the method's name, as in
-    `audit queries-averaging`, and the verb alone.
+    Sought are the verb with its method, the verb with a room, which is what the method's name begins with, as in
+    `audit queries-averaging` and `audit unlearn-attack-seeds`, and the verb alone.
     """
     verb, method = str(record.get("verb")), str(record.get("method"))
-    names = (f"{verb} {method}", f"{verb} {method.partition('-')[0]}", verb)
-    return next((known[name] for name in names if name in known), None)
+    words = method.split("-")
+    names = (f"{verb} {'-'.join(words[:count])}" for count in range(len(words), 0, -1))
+    return next((known[name] for name in (*names, verb) if name in known), None)
 
 
 def title(run: RunData, headline: str) -> dict[str, Any]:

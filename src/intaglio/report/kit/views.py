@@ -281,6 +281,20 @@ class AttributionPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConceptPage(Page):
+    """A concept unlearned, or looked for where it was."""
+
+    table_heading: str
+    table: PageTable
+    """A row a prompt."""
+    table_text: str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading; empty where none were stored."""
+    pictures_text: str
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueriesPage(Page):
     """An audit of an engine that answers counting queries."""
 

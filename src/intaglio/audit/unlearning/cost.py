@@ -1,0 +1,34 @@
+"""The time of an unlearning, before it begins: the method's calls of the denoiser, and those of the comparison."""
+
+from intaglio.audit.unlearning.audit import STEPS
+from intaglio.audit.unlearning.concept import Concept
+from intaglio.audit.unlearning.family import Unlearner
+from intaglio.audit.unlearning.prompt_evidence import DRAWS
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.time_plan import TimePlan
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.plan import picture_calls, planned_seconds
+
+
+def unlearning_plan(
+    method: Unlearner,
+    model: LatentDiffusion,
+    concept: Concept,
+    *,
+    forget: bool,
+    retain: bool,
+    pictures: int,
+    shown: int,
+) -> TimePlan:
+    """Seconds of the unlearning and of the comparison, by one call of the denoiser that is timed.
+
+    `forget` and `retain` say whether pictures are given; `pictures` and `shown` are those of each prompt.
+    """
+    prompts = len(concept.prompts) + len(concept.keep)
+    each = picture_calls(model, STEPS).forward
+    own = method.planned(concept, forget=forget, retain=retain)
+    compared = Calls(forward=prompts * (pictures * (each + 4 * DRAWS) + shown * each), decodes=2 * prompts * shown)
+    parts = {"comparison": planned_seconds(compared, model, 8)}
+    if own.cost:
+        parts = {"unlearning": planned_seconds(own, model, method.rows), **parts}
+    return TimePlan(parts, f"work       {own} to unlearn; {compared} to compare the models")
