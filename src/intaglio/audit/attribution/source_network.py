@@ -29,6 +29,19 @@ def network_input(pixels: Float[Tensor, "n 3 h w"], kind: Input) -> Float[Tensor
     return pixels if kind == "pixels" else 1 - RESIDUAL_GAIN * (pixels - medians(pixels, 3))
 
 
+def cosine_transform(pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """The unitary two-dimensional cosine transform (DCT-II) of each channel; it can be differentiated."""
+    rows, columns = (_cosines(side) for side in pixels.shape[2:])
+    return rows @ pixels @ columns.T
+
+
+def _cosines(side: int) -> Float[Tensor, "s s"]:
+    place = torch.arange(side, dtype=torch.float64)
+    basis = torch.cos(torch.pi / side * (place + 0.5) * place[:, None]) * (2 / side) ** 0.5
+    basis[0] /= 2**0.5
+    return basis.float()
+
+
 def new_network(sources: Sequence[str], widths: Sequence[int], seed: int) -> PictureClassifier:
     """An untrained classifier of sources; stages have one block, the second has two."""
     repeats = [2 if place == 1 else 1 for place in range(len(widths))]
@@ -75,6 +88,19 @@ def source_weights(labels: Int[Tensor, "n"], sources: int) -> Float[Tensor, "K"]
     """Weights of the sources in a loss by which each counts alike, whatever its number of pictures."""
     counts = torch.bincount(labels, minlength=sources)
     return len(labels) / (sources * counts)
+
+
+@torch.no_grad()
+def renormalised(network: PictureClassifier, inputs: Sequence[Tensor]) -> PictureClassifier:
+    """The network with statistics of batch normalisation that are the mean over these parts; in evaluation mode."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a mean over all parts alike
+    network.train()
+    for some in inputs:
+        network.features(some)
+    return network.eval()
 
 
 @torch.no_grad()
