@@ -83,6 +83,7 @@ from intaglio.audit.unlearning.attack.methods.seeds import OtherSeeds as OtherSe
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
+from intaglio.audit.attribution.methods.pose import POSE as POSE
 from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
 from intaglio.shrink.methods.pv_tuning import PVTuning as PVTuning
@@ -120,6 +121,7 @@ from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.protect.certify.methods.smoothing import Smoothing as Smoothing
 from intaglio.shrink.merging.methods.soup import Soup as Soup
+from intaglio.audit.attribution.methods.cnn import SourceCNN as SourceCNN
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ

@@ -119,7 +119,7 @@ def test_the_embedded_one_tells_artists_and_kinds():
     assert testbed.classifier_path().stat().st_size < 450_000
     said = classifier.logits(real.pixels, "artist").argmax(1).tolist()
     artists = [(caption or "").rpartition(", ")[2].removesuffix(" style") for caption in real.captions]
-    assert sum(classifier.classes["artist"][k] == artist for k, artist in zip(said, artists, strict=True)) >= 330
+    assert sum(classifier.classes["artist"][k] == artist for k, artist in zip(said, artists, strict=True)) >= 323
     faces = testbed.few_shot("faces-at-ease").members.pixels
     kinds = classifier.logits(faces, "kind").argmax(1).tolist()
     assert sum(classifier.classes["kind"][k] == "Smileys & Emotion" for k in kinds) >= 9
