@@ -64,7 +64,8 @@ def grid(pictures: torch.Tensor, columns: int, path: Path, scale: int = 2) -> No
         for row in to_uint8(pictures).permute(0, 2, 3, 1).numpy().reshape(-1, columns, 64, 64, 3)
     ]
     sheet = Image.fromarray(np.concatenate(rows, 0))
-    sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(path, optimize=True)
+    large = sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)
+    large.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 @torch.no_grad()

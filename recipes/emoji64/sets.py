@@ -292,7 +292,9 @@ def main() -> None:
     document = {"format": 1, "artist": "noto", "controls_wide": store.lines(held, wide), "sets": table}
     (args.out / "sets.json").write_text(one_line_a_picture(document))
     store.write(args.out / "pictures.zip")
-    sheet(held, splits).quantize(256, method=Image.Quantize.FASTOCTREE).save(args.out / "sets.png", optimize=True)
+    shown = sheet(held, splits)
+    small = shown.resize((shown.width * 5 // 8, shown.height * 5 // 8), Image.Resampling.LANCZOS)
+    small.quantize(64, method=Image.Quantize.FASTOCTREE).save(args.out / "sets.png", optimize=True)
     for subject, chosen in splits.items():
         same = sum(held.kind[i] in SUBJECTS[subject] for i in chosen["controls"])
         gap = held.distance[np.ix_(chosen["members"], chosen["near"])].min(1)

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import torch
 
-from intaglio.bench.guarantees import query_rows
+from intaglio.bench.guarantees import certificate_rows, query_rows
 from intaglio.bench.guarantees.bench import GuaranteesBench
 from intaglio.cli import main
 from intaglio.metrics.statistics.conformal import clopper_pearson
@@ -26,7 +27,7 @@ def test_a_row_a_method_and_engine_pooled_over_tables_and_gone_on_with(tmp_path,
         made.append(method.name)
         return attack(method, *args, **further)
 
-    bench = GuaranteesBench(runs=tmp_path)
+    bench = GuaranteesBench(runs=tmp_path, promises=("queries",))
     monkeypatch.setattr(query_rows, "attack_records", killed)
     with pytest.raises(KeyboardInterrupt):
         bench(progress="none")
@@ -44,7 +45,7 @@ def test_a_row_a_method_and_engine_pooled_over_tables_and_gone_on_with(tmp_path,
     assert rows["averaging, sticky"]["role"] == "baseline"
     assert rows["averaging, laplace"]["refused_share"] == pytest.approx(1 / 11)
     assert figures["beyond_budget"] == 0
-    fresh = GuaranteesBench(runs=tmp_path / "again")(progress="none")
+    fresh = GuaranteesBench(runs=tmp_path / "again", promises=("queries",))(progress="none")
     assert fresh["rows"] == figures["rows"]
     monkeypatch.setattr(query_rows, "attack_records", None)
     assert bench(progress="none") == figures
@@ -66,3 +67,22 @@ def test_the_last_line_is_one_object_of_figures(tmp_path, capsys):
     assert told["rows"]["queries"]["averaging, sticky"]["records"] == 10
     assert main(["bench", "guarantees", "--seed", "-1", "--runs", str(tmp_path)]) == 2
     assert "seed must be 0" in capsys.readouterr().err
+
+
+def test_certificates_are_counted_on_pictures_of_all_artists_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(certificate_rows, "QUICK_PICTURES", 4)
+    monkeypatch.setattr(certificate_rows, "SIGMAS", (0.01, 5.0))
+    monkeypatch.setattr(certificate_rows, "VOTES", 40)
+    bench = GuaranteesBench(runs=tmp_path, promises=("certificates",), quick=True)
+    figures = bench(progress="none")
+    little, much = (figures["rows"]["certificates"][f"smoothing {sigma}"] for sigma in ("0.01", "5"))
+    assert little["certified"]["0.0"] > 0.5 >= much["certified"]["0.0"]
+    assert little["certified"]["0.1"] == 0  # no radius above 0.01 * Phi^-1(0.001^(1/40))
+    assert little["interval"] == list(clopper_pearson(round(4 * little["certified"]["0.0"]), 6))
+    assert figures["certified_smoothing_0_01"] == little["certified"]["0.0"]
+    images, truth = certificate_rows._pictures(40)
+    assert len(set(truth)) == 3
+    assert (
+        sum(certificate_rows.testbed.classifier().logits(images.pixels, "artist").argmax(1) == torch.tensor(truth)) > 36
+    )
+    assert "right beyond 0.1" in bench.summary(figures)

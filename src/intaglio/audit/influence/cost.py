@@ -12,7 +12,7 @@ from intaglio.sampling.plan import planned_seconds
 
 @runtime_checkable
 class AsksDenoiser(Protocol):
-    """What a plan must know of a method."""
+    """A method as a plan knows it: by the rows that it asks a denoiser."""
 
     @property
     def rows(self) -> int:

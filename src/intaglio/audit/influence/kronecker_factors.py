@@ -29,7 +29,7 @@ def sides(layer: nn.Module) -> tuple[int, int] | None:
 
 
 def inputs_and_gradients(layers: Mapping[str, nn.Module], number: Callable[[], Float[Tensor, ""]]) -> Pairs:
-    """What goes into each layer while a number is computed, and the number's gradient by what comes out.
+    """The inputs of each layer while a number is computed, and the number's gradients by the outputs.
 
     The gradient of the number by a weight is the sum over places of g a^T. The layers' hooks are gone afterwards, also
     after an error.
@@ -109,8 +109,8 @@ class LayerFactors:
     @classmethod
     def of(cls, inputs: Float[Tensor, "i i"], outputs: Float[Tensor, "o o"]) -> "LayerFactors":
         """The bases of two sums of outer products, in float64."""
-        bases = [torch.linalg.eigh(moment.double()).eigenvectors for moment in (inputs, outputs)]
-        return cls(*bases, torch.zeros(len(outputs), len(inputs), dtype=torch.float64))
+        right, left = (torch.linalg.eigh(moment.double()).eigenvectors for moment in (inputs, outputs))
+        return cls(right, left, torch.zeros(len(outputs), len(inputs), dtype=torch.float64))
 
     def turned(self, gradients: Float[Tensor, "m o i"]) -> Float[Tensor, "m o i"]:
         """Q_G^T V Q_A of each row."""

@@ -20,8 +20,8 @@ from intaglio.sampling.calls import Calls
 from intaglio.verbs import FileName
 
 
-class Chosen(NamedTuple):
-    """What a method finds."""
+class ChosenCandidates(NamedTuple):
+    """The scores of all candidates, and those that a method chooses."""
 
     scores: Float[Tensor, "n"]
     """Of every candidate, the higher the better for the targets."""
@@ -87,7 +87,7 @@ class Selector(ABC):
         return Selection(self.name, self.reading, *of_pool, *of_target, scores, places, weights, tuple(found.curve))
 
     @abstractmethod
-    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> Chosen:
+    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> ChosenCandidates:
         """The method itself, of inputs that are checked."""
 
     def check(self, model: LatentDiffusion) -> None:  # noqa: B027 - a method without demands of its own checks nothing

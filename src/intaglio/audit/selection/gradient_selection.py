@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.influence.gradient_features import GradientFeatures
-from intaglio.audit.selection.family import Chosen, Selector
+from intaglio.audit.selection.family import ChosenCandidates, Selector
 from intaglio.denoising.examples import Examples
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
@@ -19,10 +19,12 @@ class GradientSelector(GradientFeatures, Selector):
     """A choice that follows from the gradient of each picture by itself."""
 
     @abstractmethod
-    def among(self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]) -> Chosen:
+    def among(
+        self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]
+    ) -> ChosenCandidates:
         """The choice, from sketched gradients; `order` has the targets' places by their content."""
 
-    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> Chosen:
+    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> ChosenCandidates:
         """The gradients of all different pictures, and what the method makes of them."""
         order = sorted(range(len(target)), key=lambda i: target.asked[i])
         return self.among(*self.features(model, candidates, target, run), order)

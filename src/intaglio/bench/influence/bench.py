@@ -32,7 +32,9 @@ DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 @dataclass(frozen=True, kw_only=True)
 class InfluenceBench:
-    """Every influence beside models trained again: forty members of four sets, LoRAs tuned on halves of them.
+    """Every influence beside models trained again: LoRAs tuned on halves of forty pictures.
+
+    The pictures are members of four sets.
 
     `lds` is the mean over queries of the rank correlation, over half subsets of odd numbers, of the summed influences
     of the removed members with the loss that a model without them has; its interval is of 95%, over queries.

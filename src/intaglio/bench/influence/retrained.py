@@ -127,7 +127,7 @@ class RetrainedLosses:
     """The drawn pictures."""
 
     def of(self, kind: Kind) -> Bool[np.ndarray, "r"]:
-        """Which models are of a kind."""
+        """The models of a kind, marked."""
         return np.array([one == kind for one in self.kinds])
 
     @property

@@ -6,6 +6,7 @@ on which members it was trained.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -95,7 +96,8 @@ def datamodels(kept: Bool[np.ndarray, "r n"], losses: Float[np.ndarray, "r q"]) 
     for column in losses.T:
         rest = (column - column.mean()) / (column.std() or 1.0)
         largest = float(np.abs(present.T @ rest).max()) / len(rest) or 1.0  # with this penalty all coefficients are 0
-        fitted = LassoCV(cv=FOLDS, alphas=largest * np.logspace(0, -3, PENALTIES), max_iter=5000).fit(present, rest)
+        alphas: Any = largest * np.logspace(0, -3, PENALTIES)
+        fitted = LassoCV(cv=FOLDS, alphas=alphas, max_iter=5000).fit(present, rest)
         rows.append(-column.std() * fitted.coef_)
     return np.stack(rows)
 
@@ -103,7 +105,7 @@ def datamodels(kept: Bool[np.ndarray, "r n"], losses: Float[np.ndarray, "r q"]) 
 def rises(
     tau: Float[np.ndarray, "q n"], kept: Bool[np.ndarray, "r n"], losses: Float[np.ndarray, "r q"]
 ) -> Float[np.ndarray, "q"]:
-    """How much a query's loss is higher without its first `FIRST` members, in standard deviations over the models.
+    """The rise of a query's loss without its first `FIRST` members, in standard deviations over the models.
 
     Models that lack all of them but one at most, less models that lack one at most; NaN where there are none of either.
     """

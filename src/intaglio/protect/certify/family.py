@@ -130,7 +130,7 @@ class Certifier(ABC):
         copies: int,
         classes: int,
     ) -> Int[Tensor, "k"]:
-        """How many copies are called each class."""
+        """Copies that are called each class."""
         counts = torch.zeros(classes, dtype=torch.long)
         device = next(classifier.parameters()).device
         for noise in self._noise(tuple(pixels.shape), labels, copies):

@@ -36,7 +36,7 @@ SAVE_EVERY_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class EkFac(GradientInfluence):
-    """EK-FAC: the first-order change of a query's loss when a training picture is removed, by approximate curvature.
+    """EK-FAC: the first-order change of the loss without a training picture, by approximate curvature.
 
     With L the denoising loss of a picture, averaged over T timesteps and noises that all pictures share, and H the
     Gauss-Newton matrix of the training loss,

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from intaglio.audit.selection.family import Chosen, Selector
+from intaglio.audit.selection.family import ChosenCandidates, Selector
 from intaglio.audit.selection.gradient_selection import best
 from intaglio.denoising.examples import Examples
 from intaglio.errors import require
@@ -17,7 +17,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class LookAlikes(Selector):
-    """Look-alikes: the candidates with the largest mean similarity to the targets, whatever the model.
+    """Look-alikes: the candidates that look most like the targets, whatever the model.
 
     With e(x) the unit descriptor that an encoder gives of a picture, the score of candidate c is the mean over targets
     of < e(c), e(t) >, and the `size` highest are chosen, with equal weights.
@@ -42,7 +42,7 @@ class LookAlikes(Selector):
         """Raises `BadInput` for an encoder that is not there or cannot be read."""
         load_similarity(self.similarity)
 
-    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> Chosen:
+    def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> ChosenCandidates:
         """One row a candidate, recorded when it is known."""
         measure = load_similarity(self.similarity, model.device)
         key, recorded = digest([measure.hash, sorted(target.hashes)]), run.recorded(self.name)
@@ -54,4 +54,4 @@ class LookAlikes(Selector):
                     run.record(self.name, one, {"key": key, "score": found[one]})
                     progress.advance()
         scores = torch.tensor([found[one] for one in candidates.hashes], dtype=torch.float64)
-        return Chosen(scores, best(scores, self.size), [1 / self.size] * self.size)
+        return ChosenCandidates(scores, best(scores, self.size), [1 / self.size] * self.size)

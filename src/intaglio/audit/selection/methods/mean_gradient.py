@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.selection.family import Chosen
+from intaglio.audit.selection.family import ChosenCandidates
 from intaglio.audit.selection.gradient_selection import GradientSelector, best
 from intaglio.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanGradient(GradientSelector):
-    """Mean gradient product: the candidates that lower the targets' mean loss most by a step of training.
+    """Mean gradient product: the candidates that lower the targets' loss most by a step.
 
     With g the sketched gradients of the denoising loss, the score of candidate c is < g_c, mean_t g_t >, and the `size`
     highest are chosen, with equal weights. Directions in which all gradients are long decide, and so do candidates with
@@ -33,7 +33,9 @@ class MeanGradient(GradientSelector):
         super().__post_init__()
         require(self.size >= 1, f"size must be at least 1, not {self.size}")
 
-    def among(self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]) -> Chosen:
+    def among(
+        self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]
+    ) -> ChosenCandidates:
         """The highest products with the mean gradient."""
         scores = candidates @ target.mean(0)
-        return Chosen(scores, best(scores, self.size), [1 / self.size] * self.size)
+        return ChosenCandidates(scores, best(scores, self.size), [1 / self.size] * self.size)

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.selection.family import Chosen
+from intaglio.audit.selection.family import ChosenCandidates
 from intaglio.audit.selection.gradient_selection import GradientSelector
-from intaglio.audit.selection.transport import transport
+from intaglio.audit.selection.sinkhorn import transport
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -20,7 +20,7 @@ RIDGE, SHRINKAGE = 1e-5, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Tarot(GradientSelector):
-    """TAROT: candidates chosen by optimal transport between whitened gradients of candidates and targets.
+    """TAROT: candidates chosen by optimal transport between whitened gradients and those of targets.
 
     The loss gradients g, sketched to k numbers, are centred over candidates and targets together, whitened by
     W = L^-T with L L^T their covariance, and normalised: so no direction in which all gradients vary counts for more
@@ -58,7 +58,9 @@ class Tarot(GradientSelector):
         if not self.width:
             raise BadInput("whitening takes a table of width times width numbers; give a --width, such as 2048")
 
-    def among(self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]) -> Chosen:
+    def among(
+        self, candidates: Float[Tensor, "n k"], target: Float[Tensor, "m k"], order: Sequence[int]
+    ) -> ChosenCandidates:
         """Cosines of whitened gradients, and the choice by them."""
         pool, aims = whitened(candidates, target)
         cosines = pool @ aims.T
@@ -68,8 +70,8 @@ class Tarot(GradientSelector):
         else:
             places, curve = _by_rank(cosines, distances, self.size, self.blur), []
         if not places:
-            return Chosen(cosines.mean(1), [], [], curve)
-        return Chosen(cosines.mean(1), places, _fallen(distances[places], self.blur), curve)
+            return ChosenCandidates(cosines.mean(1), [], [], curve)
+        return ChosenCandidates(cosines.mean(1), places, _fallen(distances[places], self.blur), curve)
 
     def _free(
         self, cosines: Float[Tensor, "n m"], distances: Float[Tensor, "n m"], order: Sequence[int]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from intaglio.audit.selection.transport import transport
+from intaglio.audit.selection.sinkhorn import transport
 
 
 def test_on_a_line_it_is_sorted_matching():
