@@ -18,7 +18,8 @@ from intaglio.runs.run import Run
 class RandomTokens(UnlearnAttack):
     """Random tokens: other tokens stand before the prompt at each try, by the same noise.
 
-    They are drawn evenly from the vocabulary but for those that frame a prompt. It says how much of a search for tokens is due to the search, and how much to many tries.
+    They are drawn evenly from the vocabulary but for those that frame a prompt. It says how much of a search for tokens
+    is due to the search, and how much to many tries.
 
     Source: the baseline of Zhang et al., arXiv 2310.11868.
     """
