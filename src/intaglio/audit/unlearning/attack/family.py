@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from intaglio.audit.unlearning.attack.attack_scene import AttackScene, Candidate, Judge, Outcome
 from intaglio.audit.unlearning.attack.result import AttackedPrompt, UnlearnAttacks
 from intaglio.errors import BadInput, require
-from intaglio.models.capabilities import Encodes, HasTextEncoders, PredictsNoise, ReadsPrompts, check_needs
+from intaglio.models.capabilities import Encodes, HasTextEncoders, HasUNet, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
@@ -31,8 +31,8 @@ class UnlearnAttack(ABC):
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
     """The tries, as the end of a sentence for people who know no formula."""
-    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, HasTextEncoders, PredictsNoise)
-    """What a model must be able to do (`intaglio.models.capabilities`)."""
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, HasTextEncoders, PredictsNoise, HasUNet)
+    """What a model must be able to do (`intaglio.models.capabilities`); no other is unlearned here."""
     needs_original: ClassVar[bool] = False
     """Whether it asks the model that knew the concept."""
 
