@@ -28,6 +28,7 @@ LINES = {
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
+    "audit attribution": "audit attribution cnn --source a={pictures} b={controls} --images {pictures}",
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
     "sample": "sample --model {base} --prompt x --count 3 --steps 2",
