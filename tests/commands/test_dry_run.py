@@ -28,6 +28,7 @@ LINES = {
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
+    "audit attribution": "audit attribution cnn --source a={pictures} b={controls} --images {pictures}",
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
     "audit selection": "audit selection mean-gradient --size 1 --model {base} --candidates {pictures} "
     "--target {controls} --prompt x",

@@ -1,7 +1,7 @@
 """Attribution of pictures to sources: the contract of a method, and its fit to pictures of known sources."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -94,6 +94,19 @@ class SourceAttributor(ABC):
     @abstractmethod
     def learn(self, sources: PictureSources, run: Run) -> Learnt:
         """Tensors that the method learns from pictures; progress and states go to the run."""
+
+    def updates(self, pictures: int) -> int:
+        """Updates of a training on so many pictures; 0 where no network is trained."""
+        return 0
+
+    def update(self, sources: int, side: int) -> Callable[[], object] | None:
+        """A call that takes as long as one update, for plans; None where no network is trained.
+
+        Args:
+            sources: how many there are.
+            side: of the pictures, pixels.
+        """
+        return None
 
     @abstractmethod
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:

@@ -1,6 +1,6 @@
 """A network that tells sources apart: what is put into it, its file of tensors, and measures of knownness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -82,6 +82,18 @@ def epoch_steps(pictures: int, rows: int) -> int:
     """Updates of one epoch; one picture that is left over is left out, as batch normalisation needs two."""
     whole, rest = divmod(pictures, rows)
     return max(1, whole + (rest >= 2))
+
+
+def blank_update(widths: Sequence[int], sources: int, rows: int, side: int) -> Callable[[], object]:
+    """A pass of blank pictures through a new network, and back; its gradients are dropped."""
+    network = new_network([str(k) for k in range(sources)], widths, 0).train()
+    blank = torch.zeros(rows, 3, side, side)
+
+    def update() -> None:
+        network.logits(blank, HEAD).sum().backward()
+        network.zero_grad(set_to_none=True)
+
+    return update
 
 
 def source_weights(labels: Int[Tensor, "n"], sources: int) -> Float[Tensor, "K"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.errors import BadInput
 
@@ -34,7 +35,7 @@ SOURCE_NAME = re.compile(r"\w[\w .+-]{0,59}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditAttribution(InRun, ReadsPictures, Generic[M]):
+class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
     """Tell which of several known sources made a picture, or that none of them did.
 
     A source is a folder of its pictures: of a model, a way to sample it, an artist. A part of each is held out, and
@@ -75,6 +76,7 @@ class AuditAttribution(InRun, ReadsPictures, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        from intaglio.audit.attribution.cost import attribution_plan
         from intaglio.audit.attribution.result import SourceScores
 
         if self.fitted is not None:
@@ -90,8 +92,13 @@ class AuditAttribution(InRun, ReadsPictures, Generic[M]):
             inputs = {
                 f"source {name}": described(self._folders[name], one.fingerprint) for name, one in sources.items()
             }
+        counts = {name: len(one) for name, one in sources.items()}
+        plan = attribution_plan(method, counts, len(images), images.pixels.shape[-1])
+        if self.dry_run and self.ends_with(plan):
+            return 0
         with self._open(method, inputs, images) as run:
             if run.status != "done":
+                self.begin(run, plan)
                 for warning in dict.fromkeys((*self._warnings(sources), *images.warnings)):
                     run.warn(warning)
                 self._attribute(method, fitted, sources, images, run)

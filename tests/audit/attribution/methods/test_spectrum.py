@@ -73,3 +73,13 @@ def test_sources_of_other_spectra_are_told_apart_and_strangers_fit_none():
 def test_more_rings_than_frequencies_are_refused():
     with pytest.raises(BadInput, match="pictures of 16 pixels have 8 rings of frequencies at most; give --rings 8"):
         Spectrum(rings=9).fit({"a": coloured(0, 4, 16), "b": coloured(1, 4, 16)})
+
+
+def test_numbers_of_pictures_are_no_prior():
+    """Where a penalty leaves nothing but the intercepts, the posterior is even, whatever the counts."""
+    for sources in ({"a": 12, "b": 40}, {"a": 12, "b": 40, "c": 8}):
+        method = Spectrum(rings=2, penalty=1e9)
+        fitted = method.fit({name: coloured(k, count, 16) for k, (name, count) in enumerate(sources.items())})
+        even = torch.full((4, len(sources)), -math.log(len(sources))).double()
+        found = method.judge(fitted.tensors, coloured(0, 4, 16, seed=2).pixels).log_posterior
+        torch.testing.assert_close(found, even, atol=2e-3, rtol=0)

@@ -1,5 +1,6 @@
 """cnn: a small convolutional network trained to tell the sources apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from intaglio.audit.attribution.source_network import (
     Input,
     Knownness,
     batch_of,
+    blank_update,
     epoch_steps,
     feature_statistics,
     knownness_of,
@@ -92,8 +94,7 @@ class SourceCNN(SourceAttributor):
             logits = network.logits(network_input(shown, self.input), HEAD)
             return backward(cross_entropy(logits, sources.labels[places], weights))
 
-        steps = self.epochs * epoch_steps(len(sources), self.rows)
-        settings = CosineSettings(steps=steps, learning_rate=self.learning_rate)
+        settings = CosineSettings(steps=self.updates(len(sources)), learning_rate=self.learning_rate)
         trainer = Trainer(dict(network.named_parameters()), settings, kept=dict(network.named_buffers()))
         checkpoints = Checkpoints(run, every_s=20.0)
         checkpoints.restore(trainer)
@@ -104,6 +105,14 @@ class SourceCNN(SourceAttributor):
             **network_tensors(network.eval()),
             **feature_statistics(network, list(parts), sources.labels, self.knownness),
         }
+
+    def updates(self, pictures: int) -> int:
+        """Those of all epochs."""
+        return self.epochs * epoch_steps(pictures, self.rows)
+
+    def update(self, sources: int, side: int) -> Callable[[], object]:
+        """A pass of blank pictures through a network of this size, and back."""
+        return blank_update(self.widths, sources, self.rows, side)
 
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:
         """By the network's logits and features."""

@@ -1,5 +1,6 @@
 """pose: a network that learns, beside the sources, simulated unknown ones that spread ever further."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from intaglio.audit.attribution.simulated_sources import (
 from intaglio.audit.attribution.source_network import (
     HEAD,
     batch_of,
+    blank_update,
     cosine_transform,
     epoch_steps,
     network_of,
@@ -109,7 +111,7 @@ class POSE(SourceAttributor):
         order, per_epoch = content_order(sources.images), epoch_steps(len(sources), self.rows)
         net = fresh_net(self.seed, 0)
         nets = torch.zeros(self.epochs, NUMBERS)
-        steps = _Falling(steps=self.epochs * per_epoch, learning_rate=self.learning_rate)
+        steps = _Falling(steps=self.updates(len(sources)), learning_rate=self.learning_rate)
         trained = {f"{NET}{name}": weight for name, weight in net.items()}
         trainer = Trainer(
             dict(network.named_parameters()),
@@ -145,6 +147,14 @@ class POSE(SourceAttributor):
         trainer.export()
         ordered = pixels[order].split(self.batch)
         return network_tensors(renormalised(network, [1 - cosine_transform(some) for some in ordered]))
+
+    def updates(self, pictures: int) -> int:
+        """Those of all epochs."""
+        return self.epochs * epoch_steps(pictures, self.rows)
+
+    def update(self, sources: int, side: int) -> Callable[[], object]:
+        """A pass of blank pictures, each in three views, through a network of this size, and twice back."""
+        return blank_update(self.widths, sources, 4 * self.rows, side)
 
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:
         """By the network's logits; the knownness is the largest log posterior."""
