@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from intaglio.errors import BadInput, require
@@ -61,7 +61,7 @@ def gaussian_epsilon(delta: float, mu: float) -> float:
     if gaussian_delta(0.0, mu) <= delta:
         return 0.0
     most = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1
-    return float(brentq(lambda epsilon: gaussian_delta(epsilon, mu) - delta, 0.0, most, xtol=1e-12))
+    return root_scalar(lambda epsilon: gaussian_delta(epsilon, mu) - delta, bracket=(0.0, most), xtol=1e-12).root
 
 
 def epsilon_spent(made: NoisySteps, delta: float, accountant: Accountant = "pld") -> float:
