@@ -35,7 +35,7 @@ def figures_of(
         name: part.tolist() for name, part in zip(groups, np.split(np.arange(len(columns)), ends[:-1]), strict=True)
     }
     ceiling = reliability(truth, columns)
-    ceilings = {name: float(ceiling[part].mean()) for name, part in parts.items()}
+    ceilings = {name: None if ceiling is None else float(ceiling[part].mean()) for name, part in parts.items()}
     rows = {
         name: {
             **{key: row[key] for key in ("seconds", "calls", "role", "damping") if key in row},
@@ -77,7 +77,7 @@ def _chosen(found: Mapping[str, dict[str, Any]], split: Split) -> dict[str, dict
 def _row(
     tau: Float[np.ndarray, "q n"],
     split: Split,
-    ceiling: float,
+    ceiling: float | None,
     exact: Float[np.ndarray, "every n"] | None,
     part: Sequence[int],
 ) -> dict[str, Any]:
@@ -87,10 +87,16 @@ def _row(
     found = {
         "lds": mean,
         "interval": list(interval(lambda some: some.mean(-1), [scores])),
-        "share": mean / np.sqrt(ceiling) if ceiling > 0 else None,
-        "rise": float(np.nanmean(rises(tau, *split.odd))),
+        "share": float(mean / np.sqrt(ceiling)) if ceiling is not None and ceiling > 0 else None,
+        "rise": _mean(rises(tau, *split.odd)),
     }
     return found if exact is None else {**found, "loo": float(correlations(tau.T, exact[part].T).mean())}
+
+
+def _mean(values: Float[np.ndarray, "q"]) -> float | None:
+    """The mean of those that are known; None where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def table_of(figures: Mapping[str, Any]) -> str:
@@ -104,9 +110,15 @@ def table_of(figures: Mapping[str, Any]) -> str:
             one = row[group]
             low, high = one["interval"]
             loo = f"{one['loo']:.2f}" if "loo" in one else "-"
-            cells += [f"{one['lds']:.2f}", f"{low:.2f} to {high:.2f}", f"{one['rise']:.2f}", loo]
+            cells += [
+                f"{one['lds']:.2f}",
+                f"{low:.2f} to {high:.2f}",
+                "-" if one["rise"] is None else f"{one['rise']:.2f}",
+                loo,
+            ]
         lines.append([*cells, f"{row['calls']:,}", f"{row['seconds']:.0f}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    ceilings = ", ".join(f"{group} {figures[f'reliability_{group}']:.2f}" for group in groups)
+    known = {group: figures[f"reliability_{group}"] for group in groups}
+    ceilings = ", ".join(f"{group} {'-' if value is None else f'{value:.2f}'}" for group, value in known.items())
     table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
     return f"{figures['models']} models; reliability of one seed's losses: {ceilings}\n\n{table}"

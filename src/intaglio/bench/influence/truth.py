@@ -64,16 +64,17 @@ def lds(
     return rank_correlations((~kept).astype(float) @ tau.T, losses)
 
 
-def reliability(truth: RetrainedLosses, columns: Sequence[int]) -> Float[np.ndarray, "q"]:
-    """Rank correlation of the losses of one seed with those of the next, over subsets trained by both.
+def reliability(truth: RetrainedLosses, columns: Sequence[int]) -> Float[np.ndarray, "q"] | None:
+    """Rank correlation of the losses of one seed with those of the next, over subsets trained by both, three or more.
 
     No predictor of a single seed's losses can be expected to correlate with them by more than the square root of it.
+    None for fewer subsets.
     """
     half = truth.of("half")
     by_seed = [{int(truth.places[r]): r for r in np.flatnonzero(half & (truth.seeds == seed))} for seed in (0, 1)]
     both = sorted(by_seed[0].keys() & by_seed[1].keys())
     if len(both) < 3:
-        return np.full(len(columns), np.nan)
+        return None
     one, two = (truth.losses[[rows[place] for place in both]][:, list(columns)] for rows in by_seed)
     return rank_correlations(one, two)
 
