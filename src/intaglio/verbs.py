@@ -155,6 +155,10 @@ VERBS: dict[str, Verb] = {
     "protect detect": Verb(
         "intaglio.commands.protect.protect_detect:ProtectDetect", "look for the marks of a key in pictures"
     ),
+    "protect budget": Verb(
+        "intaglio.commands.protect.protect_budget:ProtectBudget",
+        "account for a training with differential privacy before it runs",
+    ),
     "protect certify": Verb(
         "intaglio.commands.protect.protect_certify:ProtectCertify",
         "tell a picture's class with a radius within which no change takes it",
