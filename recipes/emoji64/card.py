@@ -65,7 +65,7 @@ def grid(pictures: torch.Tensor, columns: int, path: Path, scale: int = 2) -> No
     ]
     sheet = Image.fromarray(np.concatenate(rows, 0))
     large = sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)
-    large.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    large.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 @torch.no_grad()

@@ -294,7 +294,7 @@ def main() -> None:
     store.write(args.out / "pictures.zip")
     shown = sheet(held, splits)
     small = shown.resize((shown.width * 5 // 8, shown.height * 5 // 8), Image.Resampling.LANCZOS)
-    small.quantize(64, method=Image.Quantize.FASTOCTREE).save(args.out / "sets.png", optimize=True)
+    small.quantize(48, method=Image.Quantize.FASTOCTREE).save(args.out / "sets.png", optimize=True)
     for subject, chosen in splits.items():
         same = sum(held.kind[i] in SUBJECTS[subject] for i in chosen["controls"])
         gap = held.distance[np.ix_(chosen["members"], chosen["near"])].min(1)

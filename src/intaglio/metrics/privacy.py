@@ -30,7 +30,7 @@ PRECISION = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class NoisySteps:
-    """What determines the privacy of a training: rate q, noise sigma, number of steps."""
+    """The rate q, noise sigma and number of steps of a training, on which its privacy depends."""
 
     rate: float = 1.0
     """Probability q in (0, 1] that a record is in a step; 1 is a full batch."""

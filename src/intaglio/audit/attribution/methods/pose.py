@@ -59,7 +59,7 @@ class _Falling(AdamWSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class POSE(SourceAttributor):
-    """Open space expansion: the network also tells sources from nets that change their pictures a little.
+    """Open space expansion: a network also tells sources from nets that change their pictures.
 
     Every epoch e has an augmentation net A_e of two convolutions, 3 to 32 to 3 channels, which learns to change
     pictures little, and to move their features elsewhere than an earlier net A_j, drawn at random, does (`net_loss`).

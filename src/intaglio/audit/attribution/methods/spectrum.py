@@ -22,7 +22,7 @@ FLOOR = 1 / (12 * 255**2)
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(SourceAttributor):
-    """Residual spectrum: log power by frequency of what a 3x3 median removes, and a logistic fit.
+    """Residual spectrum: log power by frequency of what a median removes, fitted.
 
     With r the picture less its median in squares of 3x3 pixels, and R its unitary discrete Fourier transform, the f
     features are the logarithms of the mean of |R|^2 over the three channels and over each of f rings of equal width,

@@ -12,7 +12,7 @@ from intaglio.protect.certify.family import Certifier
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing(Certifier):
-    """Randomised smoothing: the class that most noisy copies of a picture are called, with a radius that holds.
+    """Randomised smoothing: the class of most noisy copies of a picture, with its radius.
 
     The classifier is asked as it is. One that was never trained on noise calls noisy copies badly, and proves little:
     train it on pictures with noise of the same sigma.
