@@ -50,7 +50,7 @@ def test_the_chosen_pictures_lie_ready_to_train_on(folders, tmp_path):
 
 def test_a_pool_that_is_too_small_is_told_before_any_work(folders, tmp_path, capsys):
     assert main(line(folders, tmp_path, "--size", "4")) == 2
-    assert "4 of 4 candidates is no choice; give a smaller --size" in capsys.readouterr().err
+    assert "4 chosen of 4 candidates is no choice; give a smaller --size" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -8,4 +8,4 @@ def check_size(size: int | None, candidates: int) -> None:
     if candidates < 2:
         raise BadInput(f"there must be two candidates or more to choose from, not {candidates}; check --candidates")
     if size is not None and size >= candidates:
-        raise BadInput(f"{size} of {candidates} candidates is no choice; give a smaller --size")
+        raise BadInput(f"{size} chosen of {candidates} candidates is no choice; give a smaller --size")

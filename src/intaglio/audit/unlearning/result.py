@@ -21,6 +21,8 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 
+KEPT_SHARE = 0.5
+"""Share of the evidence from which on a concept is said to be left."""
 FILE, MODEL, CARD = "unlearned.json", "model", "README.md"
 """Names in a result's folder: the record, the model's weights, the card."""
 NUMBERS = ("evidence_before", "evidence_after", "loss_before", "loss_after")
@@ -68,13 +70,16 @@ class UnlearningRecord:
         """The outcome in one or two sentences."""
         words = ", ".join(f"“{one}”" for one in self.concept.prompts[:3])
         more = len(self.concept.prompts) - 3
-        said = f"{words}{f' and {more} more' if more > 0 else ''}, unlearned by {self.method}"
+        said = f"{words}{f' and {more} more' if more > 0 else ''}, edited by {self.method}"
         if not self.rows:
             return f"{said}."
         for part, name in (("concept", "the concept’s prompts"), ("keep", "kept prompts")):
             before, after = (self.mean_of(part, f"evidence_{when}") for when in ("before", "after"))
             if before is not None and after is not None:
                 said += f"; the evidence of {name} went from {before:.3g} to {after:.3g}"
+        share = self.share_left("concept")
+        if share is not None and share >= KEPT_SHARE:
+            return f"{said}. Much of the concept is left; its evidence should fall to nothing."
         return f"{said}."
 
     def to_frame(self) -> Any:

@@ -8,6 +8,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,10 @@ class CertifiedPictures:
         count, figures = len(self.pictures), self.figures()
         if not figures["certified"]:
             return f"No class of {count} {_pictures(count)} is proven at noise of {self.sigma:g}."
+        radius = rounded_down(figures["median_radius"], 2)
         return (
-            f"{figures['certified']} of {count} {_pictures(count)} have a class that no change shorter than "
-            f"{figures['median_radius']:.2f} (median; numbers in [0, 1]) can take, each proven at {1 - self.alpha:.1%}."
+            f"{figures['certified']} of {count} {_pictures(count)} have a proven class, half of them within a radius "
+            f"of {radius} or more (numbers in [0, 1]); each proof errs with a chance of {self.alpha:g} at most."
         )
 
     def accuracy(self, truth: Sequence[int], radius: float) -> float:
@@ -95,10 +97,10 @@ class CertifiedPictures:
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("picture")
 
     def figures(self) -> dict[str, Any]:
-        """Counts, and the median and largest radius of those with a verdict."""
+        """Counts, and of those with a verdict the radius that half of them have or exceed, and the largest."""
         radii = sorted(one.radius for one in self.pictures if one.radius is not None)
         middle = len(radii) // 2
-        median = (radii[middle] + radii[-middle - 1]) / 2 if radii else None
+        median = radii[-middle - 1] if radii else None  # the lower one of two: half have it or more
         return {
             "pictures": len(self.pictures),
             "certified": len(radii),
@@ -139,6 +141,11 @@ class CertifiedPictures:
             raise ValueError("a picture has a class that there is not")
         sigma, votes, alpha = float(stored["sigma"]), int(stored["votes"]), float(stored["alpha"])
         return cls(str(stored["method"]), str(stored["head"]), classes, sigma, votes, alpha, pictures)
+
+
+def rounded_down(radius: float, digits: int) -> str:
+    """A length that is still proven, in so many decimal places."""
+    return f"{floor(radius * 10**digits) / 10**digits:.{digits}f}"
 
 
 def _pictures(count: int) -> str:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from intaglio.protect.certify.result import CertifiedPictures
-from intaglio.report.kit.format import count, decimal, rate_text, title
+from intaglio.protect.certify.result import CertifiedPictures, rounded_down
+from intaglio.report.kit.format import count, rate_text, title
 from intaglio.report.kit.views import Key, PageTable, PictureTablePage, Row
 from intaglio.runs.read import RunData
 
@@ -39,7 +39,7 @@ def certify_page(run: RunData, found: CertifiedPictures) -> PictureTablePage:
         [
             row["picture"],
             row["class"] or "no verdict",
-            "" if row["radius"] is None else decimal(row["radius"], 3),
+            "" if row["radius"] is None else rounded_down(row["radius"], 3),
             f"{rate_text(row['share'])} {row['most_voted']}",
         ]
         for row in every[:MOST_ROWS]
@@ -51,13 +51,17 @@ def certify_page(run: RunData, found: CertifiedPictures) -> PictureTablePage:
         **title(run, f"{figures['certified']} of {count(len(every), 'picture')} certified"),
         lead=found.statement,
         keys=[
-            Key("Certified", f"{figures['certified']} of {len(every)}", f"each at {1 - found.alpha:.1%}"),
-            Key("Median radius", "-" if median is None else decimal(median, 2), f"noise of {found.sigma:g}"),
+            Key(
+                "Certified",
+                f"{figures['certified']} of {len(every)}",
+                f"each wrong with a chance of {found.alpha:g} at most",
+            ),
+            Key("Median radius", "-" if median is None else rounded_down(median, 2), f"noise of {found.sigma:g}"),
         ],
         warnings=run.warnings,
         table=PageTable("Certificates", ["picture", "class", "radius", "votes"], rows),
-        table_text=f"No change of a picture shorter than its radius can change the class that most of {found.votes:,} "
-        "noisy copies are called; lengths are Euclidean, over all numbers of a picture in [0, 1]."
+        table_text="No change of a picture shorter than its radius can change the class that is most probable under "
+        f"the noise; {found.votes:,} noisy copies voted. Lengths are Euclidean, over all numbers in [0, 1]."
         + (f" {left} more are in certified.csv." if left > 0 else ""),
         pictures=(),
         limits=LIMITS,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intaglio.audit.unlearning.result import UnlearningRecord
-from intaglio.report.kit.format import count, decimal, rate_text, title
+from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row, Shown
 from intaglio.report.pages.run_pages import state
@@ -21,8 +21,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         return None
     return ConceptPage(
         template="audit_concept.html.j2",
-        **title(run, f"{count(len(found.concept.prompts), 'prompt')} unlearned by {found.method}"),
-        lead=f"{found.statement} The concept was unlearned {found.reading}. {state(run)}",
+        **title(run, f"{count(len(found.concept.prompts), 'prompt')} edited by {found.method}"),
+        lead=f"{found.statement} The model was edited {found.reading}. {state(run)}",
         keys=_keys(found),
         warnings=run.warnings,
         table_heading="What is left",
@@ -44,7 +44,7 @@ def _keys(found: UnlearningRecord) -> list[Key]:
         before, after = (found.mean_of(part, f"evidence_{when}") for when in ("before", "after"))
         if before is not None and after is not None:
             share = found.share_left(part)
-            left = "" if share is None else f", {rate_text(share)} of it" if share >= 0 else ", none of it"
+            left = "" if share is None else f", {share:.0%} of it" if share >= 0 else ", none of it"
             keys.append(Key(name, decimal(after, 3), f"{decimal(before, 3)} before{left}"))
     return keys
 
@@ -54,7 +54,7 @@ def _table(found: UnlearningRecord) -> PageTable:
     rows = [
         [
             row["prompt"],
-            "unlearned" if row["part"] == "concept" else "kept",
+            "to unlearn" if row["part"] == "concept" else "kept",
             *(decimal(row[name], 3) for name in ("evidence_before", "evidence_after", "loss_before", "loss_after")),
         ]
         for row in found.rows

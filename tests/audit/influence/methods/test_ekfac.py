@@ -5,6 +5,7 @@ from torch import nn
 from influence_scenes import examples, gradients
 from intaglio.audit.influence.kronecker_factors import LayerFactors, inputs_and_gradients, moments, sides
 from intaglio.audit.influence.methods.ekfac import EkFac
+from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.randomness import generator
 from intaglio.runs.run import Run
@@ -152,3 +153,41 @@ def test_layers_that_are_too_wide_are_left_out_and_none_is_refused():
     for bad in ({"damping": float("nan")}, {"draws": 0}, {"side": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             EkFac(**bad)
+
+
+def opened(folder):
+    inputs = {"model": {"path": "x", "sha256": "0" * 64}}
+    return Run.open(folder, "verb", "m", {}, inputs, seed=0, device="cpu", command=(), progress="none")
+
+
+def test_factors_that_were_begun_are_gone_on_with_and_end_the_same(tmp_path, monkeypatch):
+    net, train, _ = examples()
+    method, made, original = EkFac(timesteps=1, draws=1), [], EkFac._pairs
+    monkeypatch.setattr("intaglio.audit.influence.methods.ekfac.SAVE_EVERY_S", 0)
+
+    def stopped(self, model, layers, latent, asked):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(asked)
+        return original(self, model, layers, latent, asked)
+
+    with opened(tmp_path) as run:
+        monkeypatch.setattr(EkFac, "_pairs", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            method._factors(net, train, run)
+        monkeypatch.setattr(EkFac, "_pairs", lambda self, *given: made.append(given[-1]) or original(self, *given))
+        found = method._factors(net, train, run)
+        assert len(made) == 8, "four pictures in each of two passes, each once"
+        for name, one in method._factors(net, train, Run.none()).items():
+            torch.testing.assert_close(found[name].values, one.values, rtol=0, atol=0)
+        few = Examples(train.images[[0, 1]], train.prompts[:2], train.latents[:2])
+        assert method._state(net, few.asked, "moments") != method._state(net, train.asked, "moments")
+        assert method.depends(train.asked) == method.depends(train.asked[::-1]) != method.depends(few.asked)
+
+
+def test_another_seed_draws_other_signs():
+    net, train, _ = examples()
+    one, other = (EkFac(timesteps=1, draws=1, seed=seed) for seed in (0, 1))
+    object.__setattr__(other, "noised", one.noised)  # the same noises, so that the signs alone differ
+    values = [next(iter(method._factors(net, train, Run.none()).values())).values for method in (one, other)]
+    assert not torch.allclose(*values, rtol=1e-3)

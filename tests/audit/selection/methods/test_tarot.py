@@ -36,6 +36,18 @@ def test_whitened_gradients_have_a_covariance_of_one():
     torch.testing.assert_close(torch.nn.functional.normalize(expected, dim=1)[:400], pool, rtol=0, atol=5e-3)
 
 
+def test_with_fewer_pictures_than_numbers_a_tenth_of_the_mean_variance_is_added():
+    both = torch.randn(6, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    pool, aims = whitened(both[:4], both[4:])
+    centred = both - both.mean(0)
+    covariance = centred.T @ centred / 6
+    shrunk = covariance + 0.1 * covariance.trace() / 20 * torch.eye(20, dtype=torch.float64)
+    products = centred @ torch.linalg.inv(shrunk) @ centred.T  # whitening by any root gives these
+    scale = products.diagonal().rsqrt()
+    found = torch.cat([pool, aims]) @ torch.cat([pool, aims]).T
+    torch.testing.assert_close(found, scale[:, None] * products * scale)
+
+
 def test_a_long_direction_that_tells_nothing_misleads_mean_products_and_not_whitened_ones():
     candidates, target = planted()
     order = range(len(target))
@@ -85,7 +97,7 @@ def test_what_cannot_be_chosen_is_refused_with_the_remedy():
     one = type(queries)(queries.images[[0]], queries.prompts[:1], queries.latents[:1])
     with pytest.raises(BadInput, match="one target is too few .* give a --size"):
         Tarot(timesteps=1, width=64)(net, train, one)
-    with pytest.raises(BadInput, match="4 of 4 candidates is no choice; give a smaller --size"):
+    with pytest.raises(BadInput, match="4 chosen of 4 candidates is no choice; give a smaller --size"):
         Tarot(size=4)(net, train, queries)
     with pytest.raises(BadInput, match="give a --width"):
         Tarot(width=0, size=1)(net, train, queries)

@@ -2,13 +2,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binom, norm
 
 from certify_scenes import HEAD, classifier, linear, pictures
 from intaglio.errors import BadInput
 from intaglio.protect.certify.methods.smoothing import Smoothing
 from intaglio.protect.certify.radius import certified_radius
-from intaglio.protect.certify.result import ABSTAINED, CertifiedPicture, CertifiedPictures
+from intaglio.protect.certify.result import ABSTAINED, CertifiedPicture, CertifiedPictures, rounded_down
+from intaglio.runs.run import Run
 
 SMALL = {"first": 20, "votes": 60, "alpha": 0.1}
 BAD = {"sigma": 0.0}
@@ -62,6 +64,39 @@ def test_a_picture_is_certified_alike_in_any_company_and_under_any_name():
     assert Smoothing(**SMALL, seed=1)(net, HEAD, images[[0]]).pictures != (every[0],)
 
 
+def test_the_class_is_chosen_on_the_first_draw_and_its_votes_are_those_of_the_second(monkeypatch):
+    """A bound of the class that won its own draw would be of the larger of two chances."""
+    draws = {"first": torch.tensor([9, 1]), "votes": torch.tensor([3, 57])}
+    seen = []
+
+    def counts(self, classifier, head, pixels, labels, copies, classes):
+        seen.append((labels[-1], copies))
+        return draws[labels[-1]]
+
+    monkeypatch.setattr(Smoothing, "_counts", counts)
+    net, _ = linear(pictures(1).pixels[0], 0.3)
+    (one,) = Smoothing(first=10, votes=60)(net, HEAD, pictures(1)).pictures
+    assert (one.most, one.count, one.label) == (0, 3, ABSTAINED)
+    assert seen == [("first", 10), ("votes", 60)]
+
+
+def test_the_two_draws_have_noises_of_their_own():
+    method = Smoothing(**SMALL)
+    first, votes = (torch.cat(list(method._noise((3, 4, 4), ("a", draw), 60))) for draw in ("first", "votes"))
+    assert len(first) == len(votes) == 60
+    assert abs(float(torch.corrcoef(torch.stack([first.flatten(), votes.flatten()]))[0, 1])) < 0.1
+    assert float(votes.std()) == pytest.approx(0.25, rel=0.05)
+
+
+def test_votes_at_another_noise_are_not_taken_for_these(tmp_path):
+    net, images = linear(pictures(1).pixels[0], 0.1)[0], pictures(1)
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    with Run.open(tmp_path, "verb", "m", {}, {}, **about) as run:
+        Smoothing(**SMALL)(net, HEAD, images, run=run)
+        louder = Smoothing(**SMALL, sigma=2.0)
+        assert louder(net, HEAD, images, run=run) == louder(net, HEAD, images)
+
+
 def test_certified_accuracy_counts_right_classes_beyond_a_radius():
     rows = (
         CertifiedPicture("a", 1, 1, 9, 0.6),
@@ -71,8 +106,10 @@ def test_certified_accuracy_counts_right_classes_beyond_a_radius():
     found = CertifiedPictures("smoothing", "kind", ("x", "y"), 0.25, 10, 0.1, rows)
     assert [found.accuracy([1, 0, 0], radius) for radius in (0.0, 0.3, 0.6)] == pytest.approx([2 / 3, 1 / 3, 0])
     assert found.accuracy([0, 0, 0], 0.0) == pytest.approx(1 / 3)
-    assert (found.figures()["median_radius"], found.figures()["certified"]) == (pytest.approx(0.4), 2)
-    assert "2 of 3 pictures have a class that no change shorter than 0.40" in found.statement
+    assert (found.figures()["median_radius"], found.figures()["certified"]) == (0.2, 2)
+    assert "2 of 3 pictures have a proven class, half of them within a radius of 0.20 or more" in found.statement
+    assert "a chance of 0.1 at most" in found.statement
+    assert rounded_down(0.3799, 2) == "0.37"
 
 
 def test_what_cannot_be_certified_is_refused():

@@ -65,7 +65,7 @@ class EkFac(GradientInfluence):
     width: int = 16384
     """Numbers k to which a whitened gradient is sketched, from 1; 0 keeps it whole, for at most 200,000 weights."""
     damping: float = 0.1
-    """Lambda as a share of a layer's mean curvature, above 0."""
+    """The lambda that is added, as a share of a layer's mean curvature, above 0."""
     draws: int = 2
     """Random signs u of each noised training picture, from 1."""
     side: int = 1024
