@@ -62,7 +62,8 @@ def test_a_row_above_its_budget_is_counted():
 
 
 def test_the_last_line_is_one_object_of_figures(tmp_path, capsys):
-    assert main([*"bench guarantees --quick --json --seed 3 --promises queries --runs".split(), str(tmp_path)]) == 0
+    line = "bench guarantees --quick --json --seed 3 --promises queries --runs"
+    assert main([*line.split(), str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["rows"]["queries"]["averaging, sticky"]["records"] == 10
     assert main(["bench", "guarantees", "--seed", "-1", "--runs", str(tmp_path)]) == 2
