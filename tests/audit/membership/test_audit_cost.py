@@ -34,13 +34,13 @@ def pair(tmp_path_factory):
 @pytest.fixture
 def asked(monkeypatch):
     """Calls of any model's network by (rows, whether a backward pass can follow)."""
-    calls, whole = Counter(), LatentDiffusion._output
+    calls, whole = Counter(), LatentDiffusion.output
 
     def output(self, latents, *rest):
         calls[len(latents), torch.is_grad_enabled()] += 1
         return whole(self, latents, *rest)
 
-    monkeypatch.setattr(LatentDiffusion, "_output", output)
+    monkeypatch.setattr(LatentDiffusion, "output", output)
     return calls
 
 
