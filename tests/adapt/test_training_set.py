@@ -36,7 +36,7 @@ def test_an_empty_prompt_is_a_prompt():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "0000 and 1 more has no caption; give --prompt"),
+        ({}, "0000 and 1 more have no caption; give --prompt"),
         ({"prompt": "x", "class_prompt": "y"}, "--class-count"),
         ({"prompt": "x", "class_images": ImageSet.from_pixels(tiny.pixels(1))}, "--class-prompt"),
     ],

@@ -183,7 +183,7 @@ def test_one_picture_is_warned_of(command, tmp_path, images):
         ("dreambooth", ["--prompt", "x", "--bayesian", "--text-encoder"], "text_encoder does not go with bayesian"),
         ("lora", ["--prompt", "x", "--bayesian", "--random-targets", "nowhere"], "'nowhere' in its path"),
         ("lora", ["--prompt", "x", "--keep", "best"], "keep best needs judgements"),
-        ("lora", [], "0.png and 2 more has no caption; give --prompt"),
+        ("lora", [], "0.png and 2 more have no caption; give --prompt"),
         ("lora", ["--prompt", "x", "--class-count", "2"], "--class-count needs --class-prompt"),
         ("lora", ["--prompt", "x", "--class-prompt", "y"], "--class-images FOLDER or --class-count N"),
         ("lora", ["--prompt", "x", "--class-images", "{images}", "--class-count", "2"], "not both"),

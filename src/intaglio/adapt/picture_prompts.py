@@ -27,8 +27,8 @@ def picture_prompts(
         prompts += known[:1]
         without += [] if known else [name]
     if without:
-        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
-        raise BadInput(f"{without[0]}{more} has no caption; give --{flag}, or a .txt file of the same name beside it.")
+        lacking = f" and {len(without) - 1} more have" if len(without) > 1 else " has"
+        raise BadInput(f"{without[0]}{lacking} no caption; give --{flag}, or a .txt file of the same name beside it.")
     return tuple(prompts)
 
 
