@@ -1,28 +1,22 @@
 """Influence: the contract of a method, and the checks made before any work."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.influence.example_method import ExampleMethod
 from intaglio.audit.influence.result import InfluenceScores
 from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.calls import Calls
-from intaglio.verbs import FileName
-
-Asked = tuple[str, str]
-"""Hash and prompt of a picture, on which its part depends beside the model and the settings."""
 
 
 @dataclass(frozen=True)
-class Influence(ABC):
+class Influence(ExampleMethod):
     """Influence of training pictures: which of them made a model good at a given picture.
 
     A method is a frozen dataclass of settings. It gives tau [q, n], for each query the predicted change of its
@@ -30,16 +24,8 @@ class Influence(ABC):
     would be worse at the query, negative for an opponent. A model is left as it was found.
     """
 
-    name = FileName()
-    """The method's name, which is that of its file."""
-    role: ClassVar[Literal["method", "baseline"]] = "method"
-    """`baseline`: a method of the literature that others are measured against."""
-    reading: ClassVar[str]
-    """What the number of a training picture says, as the end of a sentence for people who know no formula."""
     unit: ClassVar[str]
     """Unit of the numbers, in words; one method's do not compare with another's."""
-    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
-    """What a model must be able to do (`intaglio.models.capabilities`)."""
 
     def __call__(
         self, model: LatentDiffusion, train: Examples, queries: Examples, *, run: Run = Run.none()
@@ -71,37 +57,10 @@ class Influence(ABC):
     def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:
         """The method itself: tau of inputs that are checked."""
 
-    def check(self, model: LatentDiffusion) -> None:  # noqa: B027 - a method without demands of its own checks nothing
-        """Raises `BadInput` for a model that this method, with its settings, cannot ask."""
-
-    def calls(self) -> Calls:
-        """Rows through a denoiser that one picture takes; none where none are."""
-        return Calls()
-
-    def training_calls(self) -> Calls:
-        """Rows through a denoiser that one training picture takes beside them; none where none are."""
-        return Calls()
-
-    @property
-    def rows(self) -> int:
-        """Rows that go through a network together."""
-        return 1
-
-    def forget(  # noqa: B027 - a method that stores no states drops none
-        self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run
-    ) -> None:
-        """Drops the states that a call on these pictures stored; to be called once its result is safe."""
-
-
-def check_model(method: Influence, model: LatentDiffusion) -> None:
-    """Raises `BadInput` for a model that lacks what the method needs."""
-    check_needs(method, model)
-    method.check(model)
-
 
 def check_examples(method: Influence, model: LatentDiffusion, train: Examples, queries: Examples) -> None:
     """Raises `BadInput` for pictures that cannot be asked about, and for a model that cannot be asked."""
-    check_model(method, model)
+    method.check(model)
     for examples, what, flag in ((train, "training pictures", "--train"), (queries, "pictures", "--images")):
         if not len(examples):
             raise BadInput(f"there are no {what} to ask about; give a folder with at least one to {flag}")

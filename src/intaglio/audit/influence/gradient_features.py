@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.audit.influence.family import Asked, Influence
+from intaglio.audit.influence.example_method import Asked, ExampleMethod
+from intaglio.audit.influence.family import Influence
 from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.learning.per_sample import Gradients, per_sample_gradients
@@ -26,7 +27,7 @@ Change = Callable[[Gradients], Gradients]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientFeatures:
+class GradientFeatures(ExampleMethod):
     """The settings of sketched gradients, and their making.
 
     A gradient is that of a number of the denoiser's answers, averaged over timesteps and noises that all pictures
@@ -75,6 +76,7 @@ class GradientFeatures:
 
     def check(self, model: LatentDiffusion) -> None:
         """Raises `BadInput` for a model without such weights, and for more of them than can be kept whole."""
+        super().check(model)
         if not self.width:
             self._sketch(model)
         else:

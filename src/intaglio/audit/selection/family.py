@@ -1,23 +1,20 @@
 """Selection: the contract of a method that chooses training pictures, and the checks made before any work."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.influence.family import Asked
+from intaglio.audit.influence.example_method import ExampleMethod
 from intaglio.audit.selection.pool_size import check_size
 from intaglio.audit.selection.result import Selection
 from intaglio.denoising.examples import Examples
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.calls import Calls
-from intaglio.verbs import FileName
 
 
 class ChosenCandidates(NamedTuple):
@@ -34,21 +31,12 @@ class ChosenCandidates(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selector(ABC):
+class Selector(ExampleMethod):
     """Choice of training pictures from a pool, so that a model trained on them becomes good at given pictures.
 
     A method is a frozen dataclass of settings. It scores every candidate, and chooses some with a weight each. A model
     is left as it was found.
     """
-
-    name = FileName()
-    """The method's name, which is that of its file."""
-    role: ClassVar[Literal["method", "baseline"]] = "method"
-    """`baseline`: a method of the literature that others are measured against."""
-    reading: ClassVar[str]
-    """What the score of a candidate says, as the end of a sentence for people who know no formula."""
-    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
-    """What a model must be able to do (`intaglio.models.capabilities`)."""
 
     size: int | None = None
     """Candidates to choose, from 1; none where the method finds how many."""
@@ -90,37 +78,10 @@ class Selector(ABC):
     def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> ChosenCandidates:
         """The method itself, of inputs that are checked."""
 
-    def check(self, model: LatentDiffusion) -> None:  # noqa: B027 - a method without demands of its own checks nothing
-        """Raises `BadInput` for a model that this method, with its settings, cannot ask."""
-
-    def calls(self) -> Calls:
-        """Rows through a denoiser that one picture takes; none where none are."""
-        return Calls()
-
-    def training_calls(self) -> Calls:
-        """Rows that one candidate takes beside them; none where none are."""
-        return Calls()
-
-    @property
-    def rows(self) -> int:
-        """Rows that go through a network together."""
-        return 1
-
-    def forget(  # noqa: B027 - a method that stores no states drops none
-        self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run
-    ) -> None:
-        """Drops the states that a call on these candidates and targets stored; once its result is safe."""
-
-
-def check_selector(method: Selector, model: LatentDiffusion) -> None:
-    """Raises `BadInput` for a model that lacks what the method needs."""
-    check_needs(method, model)
-    method.check(model)
-
 
 def check_pool(method: Selector, model: LatentDiffusion, candidates: Examples, target: Examples) -> None:
     """Raises `BadInput` for pictures that nothing can be chosen from or for, and for a model that cannot be asked."""
-    check_selector(method, model)
+    method.check(model)
     check_size(method.size, len(candidates))
     if not len(target):
         raise BadInput("there are no pictures to choose for; give a folder with at least one to --target")

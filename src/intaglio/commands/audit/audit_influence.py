@@ -62,11 +62,10 @@ class AuditInfluence(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.audit.influence.cost import influence_plan
-        from intaglio.audit.influence.family import check_model
         from intaglio.audit.influence.result import InfluenceScores
 
         model = self.noted_model(self.device)
-        check_model(self._method, model)
+        self._method.check(model)
         train, queries = (
             Prompted.of(self.load_pictures(path, model.resolution), self.prompt) for path in (self.train, self.images)
         )

@@ -55,16 +55,17 @@ class AuditSelection(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.audit.influence.cost import influence_plan
-        from intaglio.audit.selection.family import check_selector
         from intaglio.audit.selection.result import Selection
 
         model = self.noted_model(self.device)
-        check_selector(self._method, model)
+        self._method.check(model)
         pool, target = (
             Prompted.of(self.load_pictures(path, model.resolution), self.prompt)
             for path in (self.candidates, self.target)
         )
-        plan = influence_plan(self._method, model, pool.asked, target.asked)
+        plan = influence_plan(
+            self._method, model, pool.asked, target.asked, said="{train} candidates for {queries} targets"
+        )
         if self.dry_run and self.ends_with(plan):
             return 0
         with self._open(model, pool, target) as run:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from intaglio.audit.influence.family import Asked
+from intaglio.audit.influence.example_method import Asked
 from intaglio.audit.influence.gradient_features import Change, GradientInfluence
 from intaglio.audit.influence.kronecker_factors import (
     LayerFactors,

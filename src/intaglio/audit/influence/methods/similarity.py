@@ -39,6 +39,7 @@ class PictureSimilarity(Influence):
 
     def check(self, model: LatentDiffusion) -> None:
         """Raises `BadInput` for an encoder that is not there or cannot be read."""
+        super().check(model)
         load_similarity(self.similarity)
 
     def scores(self, model: LatentDiffusion, train: Examples, queries: Examples, run: Run) -> Float[Tensor, "q n"]:

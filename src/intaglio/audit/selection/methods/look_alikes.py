@@ -40,6 +40,7 @@ class LookAlikes(Selector):
 
     def check(self, model: LatentDiffusion) -> None:
         """Raises `BadInput` for an encoder that is not there or cannot be read."""
+        super().check(model)
         load_similarity(self.similarity)
 
     def chosen(self, model: LatentDiffusion, candidates: Examples, target: Examples, run: Run) -> ChosenCandidates:
