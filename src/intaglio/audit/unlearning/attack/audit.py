@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from intaglio.audit.unlearning.attack.attack_scene import AttackScene, Candidate
-from intaglio.audit.unlearning.attack.evidence_judge import STATE, calibrated_judge
 from intaglio.audit.unlearning.attack.family import UnlearnAttack
+from intaglio.audit.unlearning.attack.picture_judges import STATE, PictureScore, calibrated_judge
 from intaglio.audit.unlearning.attack.result import UnlearnAttacks
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
@@ -16,7 +16,7 @@ def attack_concept(
     model: LatentDiffusion,
     original: LatentDiffusion,
     prompts: Sequence[str],
-    words: str,
+    score: PictureScore,
     anchors: tuple[str, ...] = ("",),
     *,
     fpr: float = 0.05,
@@ -24,14 +24,14 @@ def attack_concept(
     shown: int = 8,
     run: Run = Run.none(),
 ) -> UnlearnAttacks:
-    """The attacks on all prompts, judged by the original model's evidence of the concept's words in each picture.
+    """The attacks on all prompts, judged by a score of each picture with a calibrated threshold.
 
     Args:
         method: with its settings.
         model: unlearned; left as it was found, as the original is.
         original: the model that it was made from.
         prompts: that asked for the concept, one or more.
-        words: of the concept, whose evidence in a picture is judged.
+        score: of the concept in a picture, such as the original's evidence of its words, or a classifier's.
         anchors: prompts of what is not the concept.
         fpr: share of the anchors' pictures that the judge may take for the concept, in (0, 1).
         controls: pictures of the anchors that its threshold is calibrated on.
@@ -43,7 +43,7 @@ def attack_concept(
     """
     method.check(model, prompts, original)
     drawing = {"steps": method.steps, "scale": method.guidance, "seed": method.seed}
-    judge = calibrated_judge(original, words, anchors, fpr=fpr, controls=controls, **drawing, run=run)
+    judge = calibrated_judge(score, original, anchors, fpr=fpr, controls=controls, **drawing, run=run)
     found = method(model, prompts, judge, original=original, run=run)
     for place, one in enumerate(found.prompts[:shown]):
         scene = AttackScene(model, original, judge, one.prompt, method.seed, method.steps, method.guidance)
