@@ -100,5 +100,6 @@ def test_few_held_out_pictures_rule_nothing_out(small):
     assert found.too_few == ("one", "two")
     assert set(found.verdicts) == {-2}
     assert found.verdict(0) == "undecided: one, two"
+    assert "No picture can be attributed: one and two have fewer held-out pictures than the 39" in found.statement
     assert attribute_pictures(Spectrum(rings=8), small, ASKED, rate=0.7).too_few == ()
     assert found.to_frame().shape == (3, 3 + 4)

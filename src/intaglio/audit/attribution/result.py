@@ -81,6 +81,11 @@ class SourceScores:
         return tuple(name for name, row in zip(self.sources, self.held, strict=True) if row["pictures"] < needed)
 
     @property
+    def without_verdict(self) -> bool:
+        """Whether no picture can be attributed: two sources or more are never ruled out, so that both always fit."""
+        return len(self.too_few) > 1
+
+    @property
     def held_false(self) -> tuple[int, int]:
         """Held-out pictures attributed to another source than their own, and all of them."""
         return sum(row["other"] for row in self.held), sum(row["pictures"] for row in self.held)
@@ -94,6 +99,12 @@ class SourceScores:
         of_each = f" ({', '.join(f'{name} {number}' for name, number in by_source.items())})" if by_source else ""
         said = f"{named} of {count} {'picture' if count == 1 else 'pictures'} attributed to one source{of_each}; "
         said += f"{verdicts.count(NONE_FITS)} to none of these, {count - named - verdicts.count(NONE_FITS)} undecided. "
+        if self.without_verdict:
+            needed = needed_controls(self.rate, "both")
+            return said + (
+                f"No picture can be attributed: {' and '.join(self.too_few[:2])} have fewer held-out pictures than the "
+                f"{needed} that a rate of {self.rate:.2g} needs."
+            )
         wrong, held = self.held_false
         return (
             said + f"Of {held} held-out pictures of the sources {wrong} would be attributed to another than their own."

@@ -50,9 +50,12 @@ def _keys(found: SourceScores) -> list[Key]:
     verdicts = found.verdicts
     wrong, held = found.held_false
     named = sum(verdict >= 0 for verdict in verdicts)
+    falsely = Key("Falsely, held out", rate_text(wrong / held), _interval(wrong, held))
+    if found.without_verdict:
+        falsely = Key("Falsely, held out", "-", "no picture can be attributed; the sources have too few pictures")
     return [
         Key("Attributed", f"{named} of {len(verdicts)}", f"{verdicts.count(-1)} to none of these"),
-        Key("Falsely, held out", rate_text(wrong / held), _interval(wrong, held)),
+        falsely,
         Key("Most probable is right", rate_text(found.held_accuracy), "of held-out pictures, averaged over sources"),
     ]
 
