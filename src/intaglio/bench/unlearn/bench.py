@@ -29,7 +29,7 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "salun whole": ("salun", {"share": 1.0}),
 }
 """Rows of methods with other settings than their defaults."""
-QUICK: Mapping[str, int] = {"steps": 100, "batch": 4, "own": 2}
+QUICK: Mapping[str, int] = {"steps": 60, "batch": 4, "own": 1}
 """Settings of methods that train, of a quick bench."""
 
 
@@ -49,7 +49,7 @@ class UnlearnBench:
     """
 
     quick: bool = False
-    """One artist, 8 names, pictures of 10 steps, trainings of 100, attacks on 4 prompts by 4 tries: minutes."""
+    """One artist, 8 names, pictures of 10 steps, trainings of 60, attacks on 3 prompts by 3 tries: minutes."""
     rows: tuple[str, ...] = ()
     """Unlearners to measure, by method or by row; none takes all."""
     artists: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class UnlearnBench:
     def _counts(self) -> dict[str, int]:
         """Names and pictures of the scene, steps of a picture, and tries of the attacks."""
         if self.quick:
-            return {"names": 8, "each": 2, "steps": 10, "attacked": 4, "tries": 4, "updates": 20}
+            return {"names": 8, "each": 2, "steps": 10, "attacked": 3, "tries": 3, "updates": 15}
         return {"names": 24, "each": 2, "steps": 20, "attacked": 24, "tries": 10, "updates": 40}
 
     @cached_property
