@@ -23,6 +23,7 @@ from intaglio.adapt.settings import Watch
 from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.result import SourceScores
 from intaglio.audit.inference.audit import check_results
+from intaglio.audit.inference.drawings.result import CheckedDrawings
 from intaglio.audit.inference.result import CheckedAnswers
 from intaglio.audit.inference.service_student import probabilities
 from intaglio.audit.influence.result import InfluenceScores
@@ -245,6 +246,29 @@ def _checked_file(result: CheckedAnswers, folder: Path) -> tuple[Numbers, Number
     assert stored.figures() == result.figures()
     assert len(list(csv.DictReader((folder / "checked_answers.csv").read_text().splitlines()))) == len(result.names)
     return _checked(result), _checked(stored)
+
+
+def _given_drawings(folder: Path) -> tuple[ImageSet, ...]:
+    return (inference_scenes.pictures(8),)
+
+
+def _check_drawings(method: Any, models: tuple[ImageSet, ...], run: Run) -> CheckedDrawings:
+    (images,) = models
+    drawn = dict(zip(images.names, images.pixels.flip(0), strict=True))
+    return method(images, drawn.__getitem__, run=run)
+
+
+def _checked_drawings(result: CheckedDrawings) -> Numbers:
+    rows = [(float(one.name), one.distance) for one in result.drawings]
+    return {"drawings": torch.tensor(rows, dtype=torch.float64)}
+
+
+def _checked_drawings_file(result: CheckedDrawings, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = CheckedDrawings.load(folder)
+    assert stored == result
+    assert len(list(csv.DictReader((folder / "checked_drawings.csv").read_text().splitlines()))) == len(result.drawings)
+    return _checked_drawings(result), _checked_drawings(stored)
 
 
 def _records(folder: Path) -> tuple[RecordTable, ...]:
@@ -633,6 +657,7 @@ FAMILIES = {
     "audit attribution": Family(_sources, _attribute, _attributed, _attributed_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit inference": Family(_known_and_asked, _check_answers, _checked, _checked_file),
+    "audit drawings": Family(_given_drawings, _check_drawings, _checked_drawings, _checked_drawings_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
     "audit selection": Family(_base, _select, _selected, _selected_file),
     "audit unlearning": Family(_base, _unlearn, _forgotten, _forgotten_folder),

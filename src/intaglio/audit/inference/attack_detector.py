@@ -5,7 +5,9 @@ With p a service's answer, q its student's, u(p, q) their divergences (standardi
     detector       D(u(p, q)): log odds that p was attacked;
     re-classifier  softmax(R(log p, log q) + log q): the service's own class;
     attacker       E(log p, z): a class other than the most probable one (Gumbel), and how far probability is moved to
-                   it; p' is the moved answer, which always has another class on top.
+                   it; p' is the moved answer, which always has another class on top. For detector and re-classifier
+                   half of the attacked answers are those to other pictures in its place: against the attacker
+                   alone, which seeks what cannot be told, they learnt little of other attacks.
 
 One update of all three lowers
 
@@ -27,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, one_hot, relu, softplus
 
 from intaglio.audit.inference.answer_divergences import divergence_rows
-from intaglio.audit.inference.attacked_answers import moved_to
+from intaglio.audit.inference.attacked_answers import moved_to, of_others
 from intaglio.audit.inference.class_answers import Answers
 from intaglio.learning.checkpoints import STATE, Checkpoints
 from intaglio.learning.loop import StepLoss, backward, train
@@ -38,6 +40,8 @@ from intaglio.runs.run import Run
 
 NOISE = 8
 """Numbers of the attacker's noise."""
+OTHERS = 0.5
+"""Chance of an attacked answer to be that of another picture, in place of the attacker's."""
 LEAST_SHARE = 0.02
 """Of the way to the whole probability, that an attacker moves at least."""
 FARTHEST = 10.0
@@ -93,6 +97,9 @@ def trained_detector(
         known, frozen = {**weights, **fixed}, {**{k: one.detach() for k, one in weights.items()}, **fixed}
         moved = _attacked(weights, clean, drawn) if attack is None else attack(clean, drawn)
         shown, labels = moved.detach(), clean.argmax(1)
+        if attack is None:
+            taken = torch.rand(len(clean), generator=drawn) < OTHERS
+            shown = torch.where(taken[:, None], of_others(clean, drawn), shown)
         detector = softplus(detected(known, clean, own)).mean() + softplus(-detected(known, shown, own)).mean()
         both = [cross_entropy(reclassified(known, given, own), labels) for given in (clean, shown)]
         attacker = torch.zeros((), dtype=torch.float64)

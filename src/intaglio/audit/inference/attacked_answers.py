@@ -21,6 +21,13 @@ def random_class(answers: Answers, source: torch.Generator) -> Answers:
     return answers.scatter(1, both, answers.gather(1, both.flip(1)))
 
 
+def of_others(answers: Answers, source: torch.Generator) -> Answers:
+    """Each becomes the answer to another of the pictures where that has another class, else its two classes swap."""
+    taken = answers[torch.randperm(len(answers), generator=source)]
+    differs = answers.argmax(1) != taken.argmax(1)
+    return torch.where(differs[:, None], taken, swapped(answers))
+
+
 def constant(answers: Answers) -> Answers:
     """All answers are the one with the largest probability of all."""
     return answers[answers.amax(1).argmax()].expand_as(answers).clone()

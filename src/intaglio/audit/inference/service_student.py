@@ -48,11 +48,11 @@ class StudentSettings:
     agreement: float = 0.95
     """Share of unseen pictures on which the student's class must be the service's, in (0, 1]: the more, the less of the
     service is replaced."""
-    views: int = 4
+    views: int = 8
     """Views of each picture that the student learns from, itself the first, from 1."""
     block_steps: int = 60
     """Updates of a new stage by its maps, from 1."""
-    steps: int = 240
+    steps: int = 600
     """Updates of all replaced stages by their answers, after each new one, from 1."""
     rows: int = 32
     """Pictures an update, from 2."""

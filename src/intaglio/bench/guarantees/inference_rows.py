@@ -23,7 +23,7 @@ from intaglio.runs.run import Run
 
 HEAD = "kind"
 RATE = 0.01
-AGREEMENTS = {"": 0.95, ", small student": 0.5}
+AGREEMENTS = {"": 0.9, ", small student": 0.5}
 """Agreement that is asked of the student, by the ending of a row's name; the second replaces all stages."""
 KNOWN, QUICK_STEPS = 1000, 240
 STEPS = 1000
@@ -37,7 +37,7 @@ ATTACKS: dict[str, Callable[[Answers, torch.Generator], Answers]] = {
 
 def inference_settings(seed: int, quick: bool) -> dict[str, Any]:
     """All that decides on the figures, as plain values."""
-    methods = {name: asdict(method) for name, method in _methods(seed, quick, 0.95).items()}
+    methods = {name: asdict(method) for name, method in _methods(seed, quick, 0.9).items()}
     return {"known": KNOWN, "methods": methods, "agreements": list(AGREEMENTS.values()), "rate": RATE, "head": HEAD}
 
 

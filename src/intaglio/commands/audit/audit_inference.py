@@ -171,6 +171,12 @@ class AuditInference(DryRun, InRun, ReadsPictures, Generic[M]):
                 f"{found.held} pictures are held out, and a rate of {self.fpr:g} wants {needed_controls(self.fpr)}, so "
                 "that every answer passes; give more pictures to --known, or a larger --fpr"
             )
+        if fitted.copied == len(fitted.widths):
+            run.warn(
+                f"no stage of the classifier could be replaced at an agreement of {method.agreement:g}, so that the "
+                "student is the classifier itself and costs as much; give more pictures to --known, more --steps, or a "
+                "smaller --agreement"
+            )
         if seen := sum(found.seen):
             run.warn(
                 f"{seen} of the pictures {'is' if seen == 1 else 'are'} among those of the fit; their p-values mean "
