@@ -5,9 +5,10 @@ from dataclasses import asdict
 
 import torch
 
+from intaglio.audit.attribution.fitted_sources import plain_settings
 from intaglio.audit.inference.class_answers import Answers, bounded, check_answers
 from intaglio.audit.inference.family import ResultCheck
-from intaglio.audit.inference.fitted_check import FittedCheck, plain_settings
+from intaglio.audit.inference.fitted_check import FittedCheck
 from intaglio.audit.inference.result import CheckedAnswers
 from intaglio.audit.inference.service_student import probabilities
 from intaglio.errors import BadInput, require

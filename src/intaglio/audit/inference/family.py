@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.attribution.fitted_sources import plain_settings
 from intaglio.audit.inference.attack_detector import Learnt
 from intaglio.audit.inference.class_answers import Answers, bounded
-from intaglio.audit.inference.fitted_check import FittedCheck, plain_settings, service_hash
+from intaglio.audit.inference.fitted_check import FittedCheck, service_hash
 from intaglio.audit.inference.service_student import (
     ServiceStudent,
     StudentSettings,
@@ -123,7 +124,7 @@ class ResultCheck(StudentSettings, ABC):
         """The unlikeness of a service's answer to its student's, higher for more; rows have no zeros."""
 
     def repaired(self, learnt: Learnt, p: Answers, q: Answers) -> Answers:
-        """What is put in the place of answers that do not pass: the student's."""
+        """Answers in the place of those that do not pass: the student's."""
         return q
 
     def scored(self, learnt: Learnt, p: Answers, q: Answers) -> Float[Tensor, "n"]:

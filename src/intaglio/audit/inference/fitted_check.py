@@ -19,7 +19,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.models.classifiers import DEEPEST, MOST_CLASSES, WIDEST, PictureClassifier
 from intaglio.printable import one_line
-from intaglio.runs.plain_json import digest, to_json
+from intaglio.runs.plain_json import digest
 from intaglio.runs.tensors import read_state, tensor_hash, write_state
 
 KIND = "fitted check"
@@ -180,8 +180,3 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def service_hash(service: PictureClassifier) -> str:
     """64 hex digits that change with every weight of a classifier and every name of a class."""
     return digest([service.classes, {name: tensor_hash(one) for name, one in service.state_dict().items()}])
-
-
-def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back: tuples as lists, paths as their names."""
-    return json.loads(to_json(dict(settings)))

@@ -12,7 +12,7 @@ from intaglio.images.image_set import to_uint8
 
 @dataclass(frozen=True, kw_only=True)
 class Recompute(DrawingCheck):
-    """Recomputation of a picture by the model that is said to have drawn it, and the mean difference of their numbers.
+    """Recomputation of a picture by the model that is said to have drawn it, and their difference.
 
     The distance is the mean of |given - drawn again| over all numbers of the picture in 8 bits, in grey levels. On the
     machine of the drawing it is 0; another one rounds otherwise. A picture by another seed, prompt or model lies tens
