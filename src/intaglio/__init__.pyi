@@ -37,6 +37,7 @@ from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
+from intaglio.audit.inference.methods.fides import Fides as Fides
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
@@ -57,6 +58,7 @@ from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
 from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining
 from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
+from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDivergence
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
@@ -99,6 +101,7 @@ from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
+from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning
@@ -132,6 +135,7 @@ from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties
+from intaglio.audit.inference.methods.top_class import TopClass as TopClass
 from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak

@@ -179,6 +179,16 @@ VERBS: dict[str, Verb] = {
         "rank training pictures by how far each made a model good at a given picture",
         Methods("audit.influence.methods"),
     ),
+    "audit inference": Verb(
+        "intaglio.commands.audit.audit_inference:AuditInference",
+        "tell which answers of a classifier elsewhere are not its own",
+        Methods("audit.inference.methods"),
+    ),
+    "audit drawings": Verb(
+        "intaglio.commands.audit.audit_drawings:AuditDrawings",
+        "tell whether pictures from elsewhere are what a model draws by their settings",
+        Methods("audit.inference.drawings.methods"),
+    ),
     "audit selection": Verb(
         "intaglio.commands.audit.audit_selection:AuditSelection",
         "choose training pictures from a pool, so that a model becomes good at given ones",

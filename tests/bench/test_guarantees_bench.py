@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
-from intaglio.bench.guarantees import certificate_rows, query_rows
+from intaglio.bench.guarantees import certificate_rows, inference_rows, query_rows
 from intaglio.bench.guarantees.bench import GuaranteesBench
+from intaglio.bench.kit.methods import default_methods
 from intaglio.cli import main
 from intaglio.metrics.statistics.conformal import clopper_pearson
+from intaglio.models import testbed
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,26 @@ def test_certificates_are_counted_on_pictures_of_all_artists_and_recorded(tmp_pa
         sum(certificate_rows.testbed.classifier().logits(images.pixels, "artist").argmax(1) == torch.tensor(truth)) > 36
     )
     assert "right beyond 0.1" in bench.summary(figures)
+
+
+def test_answers_are_checked_on_pictures_that_no_check_was_fitted_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference_rows, "KNOWN", 24)
+    monkeypatch.setattr(inference_rows, "RATE", 0.2)
+    monkeypatch.setattr(inference_rows, "AGREEMENTS", {"": 1.0})
+
+    def methods(seed, quick, agreement):
+        brief = {"seed": seed, "agreement": agreement, "steps": 1, "block_steps": 1, "views": 1, "rounds": 2}
+        return default_methods("audit inference", **brief)
+
+    monkeypatch.setattr(inference_rows, "_pictures", lambda seed: testbed.few_shot("hands").controls)
+    monkeypatch.setattr(inference_rows, "_methods", methods)
+    bench = GuaranteesBench(runs=tmp_path, promises=("inference",), quick=True)
+    figures = bench(progress="none")
+    rows = figures["rows"]["inference"]
+    assert set(rows) == {"fides", "js-divergence", "top-class"}
+    perfect = rows["top-class"]  # a student that is the classifier itself
+    assert (perfect["cost"], perfect["null"], perfect["pictures"], perfect["held"]) == (1.0, 0.0, 16, 6)
+    assert perfect["attacks"]["swap"]["power"] == perfect["attacks"]["swap"]["repaired"] == 1.0
+    assert perfect["attacks"]["constant"]["attacked"] < 16
+    assert figures["power_js_divergence"] == rows["js-divergence"]["attacks"]["random class"]["power"]
+    assert "mended, swap" in bench.summary(figures)

@@ -13,6 +13,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load
 from intaglio.images.image_set import save_png
+from intaglio.models.testbed import classifier
 from intaglio.protect.fingerprint.mark_key import KeptKey, MarkKey
 from intaglio.runs.time_plan import TimePlan
 from intaglio.verbs import VERBS
@@ -29,6 +30,7 @@ LINES = {
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
     "audit attribution": "audit attribution cnn --source a={pictures} b={controls} --images {pictures}",
+    "audit inference": "audit inference fides --known {controls} --images {pictures} --answers {answers}",
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
     "audit selection": "audit selection mean-gradient --size 1 --model {base} --candidates {pictures} "
     "--target {controls} --prompt x",
@@ -66,7 +68,11 @@ def places(tmp_path_factory):
     KeptKey(
         MarkKey.of_seed(0), "tree-ring", {"inversion_steps": 20, "radius": 0.25, "pattern": "noise", "channels": ()}
     ).save(root / "key.json")
+    kinds = classifier().classes["kind"]
+    rows = [[f"{name}.png", *[f"{1 / len(kinds):.6f}"] * len(kinds)] for name in tiny.some_pictures(1, 4).names]
+    (root / "a.csv").write_text("\n".join(",".join(one) for one in (["picture", *kinds], *rows)))
     return {
+        "answers": root / "a.csv",
         "key": root / "key.json",
         "table": root / "t.csv",
         "base": base,

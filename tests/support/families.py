@@ -14,6 +14,7 @@ import torch
 
 import attribution_scenes
 import certify_scenes
+import inference_scenes
 import merge_scenes
 import tiny
 from audit_scenes import audited
@@ -21,6 +22,10 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.result import SourceScores
+from intaglio.audit.inference.audit import check_results
+from intaglio.audit.inference.drawings.result import CheckedDrawings
+from intaglio.audit.inference.result import CheckedAnswers
+from intaglio.audit.inference.service_student import probabilities
 from intaglio.audit.influence.result import InfluenceScores
 from intaglio.audit.prompts.result import PromptScores
 from intaglio.audit.queries.audit import attack_records
@@ -215,6 +220,55 @@ def _attributed_file(result: SourceScores, folder: Path) -> tuple[Numbers, Numbe
     assert stored is not None
     assert stored.figures() == result.figures()
     return _attributed(result), _attributed(stored)
+
+
+def _known_and_asked(folder: Path) -> tuple[ImageSet, ...]:
+    return inference_scenes.pictures(12), inference_scenes.pictures(4, seed=4)
+
+
+def _check_answers(method: Any, models: tuple[ImageSet, ...], run: Run) -> CheckedAnswers:
+    known, asked = models
+    service = inference_scenes.service()
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        fitted = method.fit(service, inference_scenes.HEAD, known, run=run)
+    answers = probabilities(service, inference_scenes.HEAD, asked.pixels, 4)
+    return check_results(method, fitted, asked, answers.flip(0), rate=0.3, run=run)
+
+
+def _checked(result: CheckedAnswers) -> Numbers:
+    return {name: getattr(result, name) for name in ("scores", "p", "answers", "student", "repaired")}
+
+
+def _checked_file(result: CheckedAnswers, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = CheckedAnswers.load(folder)
+    assert stored is not None
+    assert stored.figures() == result.figures()
+    assert len(list(csv.DictReader((folder / "checked_answers.csv").read_text().splitlines()))) == len(result.names)
+    return _checked(result), _checked(stored)
+
+
+def _given_drawings(folder: Path) -> tuple[ImageSet, ...]:
+    return (inference_scenes.pictures(8),)
+
+
+def _check_drawings(method: Any, models: tuple[ImageSet, ...], run: Run) -> CheckedDrawings:
+    (images,) = models
+    drawn = dict(zip(images.names, images.pixels.flip(0), strict=True))
+    return method(images, drawn.__getitem__, run=run)
+
+
+def _checked_drawings(result: CheckedDrawings) -> Numbers:
+    rows = [(float(one.name), one.distance) for one in result.drawings]
+    return {"drawings": torch.tensor(rows, dtype=torch.float64)}
+
+
+def _checked_drawings_file(result: CheckedDrawings, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = CheckedDrawings.load(folder)
+    assert stored == result
+    assert len(list(csv.DictReader((folder / "checked_drawings.csv").read_text().splitlines()))) == len(result.drawings)
+    return _checked_drawings(result), _checked_drawings(stored)
 
 
 def _records(folder: Path) -> tuple[RecordTable, ...]:
@@ -602,6 +656,8 @@ FAMILIES = {
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "audit attribution": Family(_sources, _attribute, _attributed, _attributed_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
+    "audit inference": Family(_known_and_asked, _check_answers, _checked, _checked_file),
+    "audit drawings": Family(_given_drawings, _check_drawings, _checked_drawings, _checked_drawings_file),
     "audit influence": Family(_base, _influence, _influences, _influences_file),
     "audit selection": Family(_base, _select, _selected, _selected_file),
     "audit unlearning": Family(_base, _unlearn, _forgotten, _forgotten_folder),

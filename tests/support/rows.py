@@ -23,7 +23,15 @@ WITHOUT = {"bench", "energy estimate", "sample"}
 whose shared test is tests/sampling/test_every_method.py."""
 MODELS = "others"
 """Name of the settings that are further models, by their folders' names."""
-MODELLESS = ("audit attribution", "audit queries", "discover", "flow sample", "protect certify")
+MODELLESS = (
+    "audit attribution",
+    "audit drawings",
+    "audit inference",
+    "audit queries",
+    "discover",
+    "flow sample",
+    "protect certify",
+)
 """Verbs whose methods take no text-to-image model."""
 NAMES = ("SMALL", "BAD", "PIECES")
 

@@ -16,6 +16,8 @@ from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
     "audit attribution": "intaglio.report.pages.attribution_page",
+    "audit drawings": "intaglio.report.pages.drawings_page",
+    "audit inference": "intaglio.report.pages.inference_page",
     "audit influence": "intaglio.report.pages.influence_page",
     "audit prompts": "intaglio.report.pages.prompts_page",
     "audit queries": "intaglio.report.pages.queries_page",

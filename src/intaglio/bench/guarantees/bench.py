@@ -11,12 +11,18 @@ from intaglio.bench.guarantees.certificate_rows import (
     certificate_settings,
     certificate_table,
 )
+from intaglio.bench.guarantees.inference_rows import (
+    inference_headlines,
+    inference_rows,
+    inference_settings,
+    inference_table,
+)
 from intaglio.bench.guarantees.query_rows import query_headlines, query_rows, query_settings, query_table
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
-Promise = Literal["queries", "certificates"]
+Promise = Literal["queries", "certificates", "inference"]
 
 
 class _Part(NamedTuple):
@@ -33,6 +39,7 @@ class _Part(NamedTuple):
 PARTS: dict[Promise, _Part] = {
     "queries": _Part(query_settings, query_rows, query_headlines, query_table),
     "certificates": _Part(certificate_settings, certificate_rows, certificate_headlines, certificate_table),
+    "inference": _Part(inference_settings, inference_rows, inference_headlines, inference_table),
 }
 
 
@@ -51,12 +58,18 @@ class GuaranteesBench:
     Certificates: the embedded classifier of artists, which was never trained on noise, by votes of 1,000 noisy copies
     of pictures by its artists, most of which it was trained on. Rows are of a noise each; `right beyond r` is the share
     of pictures whose proven class is the true one, with a radius above r; `without noise` is the classifier's accuracy.
+
+    Inference: answers of the embedded classifier of kinds, checked by a student of it at a rate of 1%; 1,000 pictures
+    are known and the others asked about. `clean` is the share of unattacked answers that fail; the columns of attacks
+    have the share of answers with a changed class that fail, and `mended` the share of these that then have the class
+    which the classifier gave. `student` is its agreement with the classifier, `cost` its share of the multiplications;
+    `small student` has all stages replaced, whatever it agrees on.
     """
 
     quick: bool = False
-    """One table in place of ten, and 40 pictures in place of 200: minutes."""
+    """One table in place of ten, 40 pictures in place of 200, and students of a quarter of the updates: minutes."""
     promises: tuple[Promise, ...] = ()
-    """Kinds of promises: queries, certificates; none takes all."""
+    """Kinds of promises: queries, certificates, inference; none takes all."""
     seed: int = 0
     """Seed of tables, noise and coins, from 0."""
     runs: Path = Path("runs")

@@ -13,6 +13,8 @@ from intaglio.runs.read import RunData
 
 VERBS = {
     "audit attribution": "Attribution of pictures to known sources",
+    "audit drawings": "Pictures drawn again to check them",
+    "audit inference": "Answers of a classifier elsewhere",
     "audit influence": "Audit of a model’s training pictures",
     "audit prompts": "Audit of a model’s prompts",
     "audit queries": "Audit of an engine that answers queries",
