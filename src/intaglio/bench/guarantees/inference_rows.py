@@ -32,7 +32,7 @@ ATTACKS: dict[str, Callable[[Answers, torch.Generator], Answers]] = {
     "random class": random_class,
     "constant": lambda answers, source: constant(answers),
 }
-"""Attacks that no method was trained on."""
+"""Attacks; the last is a case of the answers to other pictures that `fides` learns from, the others are not."""
 
 
 def inference_settings(seed: int, quick: bool) -> dict[str, Any]:
