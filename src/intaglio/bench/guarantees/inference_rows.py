@@ -32,7 +32,7 @@ ATTACKS: dict[str, Callable[[Answers, torch.Generator], Answers]] = {
     "random class": random_class,
     "constant": lambda answers, source: constant(answers),
 }
-"""Attacks; the last is a case of the answers to other pictures that `fides` learns from, the others are not."""
+"""Attacks; of these `fides` learns from swaps and, as answers to other pictures, constant ones; not the second."""
 
 
 def inference_settings(seed: int, quick: bool) -> dict[str, Any]:
