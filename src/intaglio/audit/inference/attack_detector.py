@@ -6,8 +6,9 @@ With p a service's answer, q its student's, u(p, q) their divergences (standardi
     re-classifier  softmax(R(log p, log q) + log q): the service's own class;
     attacker       E(log p, z): a class other than the most probable one (Gumbel), and how far probability is moved to
                    it; p' is the moved answer, which always has another class on top. For detector and re-classifier
-                   half of the attacked answers are those to other pictures in its place: against the attacker
-                   alone, which seeks what cannot be told, they learnt little of other attacks.
+                   half of the attacked answers are those to other pictures in its place, or the first two classes
+                   swapped where that would be the same class: against the attacker alone, which seeks what
+                   cannot be told, they learnt little of other attacks.
 
 One update of all three lowers
 

@@ -170,19 +170,24 @@ class CheckedAnswers:
         if {tuple(table.shape) for table in tables} != {(len(rows), len(classes))}:
             raise ValueError(f"{len(rows)} answers of {len(classes)} classes have another shape")
         scores, p = (torch.tensor([float(row[key]) for row in rows], dtype=torch.float64) for key in ("score", "p"))
+        answers, student, repaired = tables
         return cls(
-            *(str(stored[key]) for key in ("method", "reading", "head")),
-            classes,
-            float(stored["rate"]),
-            str(stored["fitted"]),
-            int(stored["held"]),
-            float(stored["agreement"]),
-            float(stored["cost"]),
-            tuple(str(row["name"]) for row in rows),
-            tuple(str(row["hash"]) for row in rows),
-            tuple(bool(row["seen"]) for row in rows),
-            scores,
-            p,
-            *tables,
-            {str(row["name"]): str(row["picture"]) for row in rows if row["picture"] is not None},
+            method=str(stored["method"]),
+            reading=str(stored["reading"]),
+            head=str(stored["head"]),
+            classes=classes,
+            rate=float(stored["rate"]),
+            fitted=str(stored["fitted"]),
+            held=int(stored["held"]),
+            agreement=float(stored["agreement"]),
+            cost=float(stored["cost"]),
+            names=tuple(str(row["name"]) for row in rows),
+            hashes=tuple(str(row["hash"]) for row in rows),
+            seen=tuple(bool(row["seen"]) for row in rows),
+            scores=scores,
+            p=p,
+            answers=answers,
+            student=student,
+            repaired=repaired,
+            pictures={str(row["name"]): str(row["picture"]) for row in rows if row["picture"] is not None},
         )

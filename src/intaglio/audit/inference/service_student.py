@@ -16,7 +16,7 @@ losses were not read, and these are ours.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -172,8 +172,9 @@ def _replaced(
     blocks, device = network.repeats[stage], next(network.parameters()).device
     maps = torch.cat([network.stages[:stage](1 - part.to(device)) for part in pixels.split(64)])
     half, inward = max(1, network.widths[stage] // 2), None
+    parts = cast(torch.nn.Sequential, network.stages[stage])
     for block in range(blocks):
-        maps = network.stages[stage][block](maps)
+        maps = parts[block](maps)
         last = block + 1 == blocks
         if last and stage + 1 == len(network.widths):
             reader = f"heads.{head}.weight"

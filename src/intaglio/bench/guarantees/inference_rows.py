@@ -32,7 +32,7 @@ ATTACKS: dict[str, Callable[[Answers, torch.Generator], Answers]] = {
     "random class": random_class,
     "constant": lambda answers, source: constant(answers),
 }
-"""Attacks that no method was trained on."""
+"""Attacks; of these `fides` learns from swaps and, as answers to other pictures, constant ones; not the second."""
 
 
 def inference_settings(seed: int, quick: bool) -> dict[str, Any]:

@@ -31,8 +31,8 @@ class Fides(ResultCheck):
     either's two most probable classes in both, and the rank of either's first class in the other. D is the score. A
     second perceptron R gives the class in place of an answer that does not pass, of (log p, log q). Both are trained
     against a third, which makes of p an answer with another first class that D takes for clean, at a cost above a
-    divergence of kappa, and on answers to other pictures (`intaglio.audit.inference.attack_detector`). The p-values do
-    not rest on D being right.
+    divergence of kappa, and on answers to other pictures and swaps (`intaglio.audit.inference.attack_detector`). The
+    p-values do not rest on D being right.
 
     Source: arXiv 2304.00083, of which the abstract and public summaries were read: a verification model distilled
     greedily from the service, a detector on divergences, a re-classifier, and a generative adversarial framework for
