@@ -11,7 +11,7 @@ from intaglio.adapt.cost import Plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.family import FineTuner
 from intaglio.adapt.guarantee import VOID, Guarantee
-from intaglio.adapt.low_rank import FURTHER_TARGETS, LowRankTuning
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS, LowRankTuning
 from intaglio.adapt.own_steps import OwnSteps
 from intaglio.adapt.private_steps import PrivateSteps
 from intaglio.adapt.settings import Watch

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from intaglio.adapt.low_rank import FURTHER_TARGETS, LowRankTuning
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS, LowRankTuning
 from intaglio.models.lora.lora import DENOISER_TARGETS
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.low_rank import FURTHER_TARGETS
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.images.image_set import ImageSet

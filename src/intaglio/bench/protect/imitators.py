@@ -1,7 +1,7 @@
 """The imitators of the protection bench: fine-tunes of the embedded base that draw their pictures recognisably."""
 
 from intaglio.adapt.family import FineTuner
-from intaglio.adapt.low_rank import FURTHER_TARGETS
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
