@@ -201,8 +201,9 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
         from intaglio.report import write_report
 
         folder = run.folder or Path()
-        if said := str(run.summary.get("finding") or ""):
-            note(said)
+        for said in ("finding", "guarantee"):
+            if run.summary.get(said):
+                note(str(run.summary[said]))
         note(f"report     {write_report(folder)}")
         say(str(folder / _weights(run.summary)))
 
