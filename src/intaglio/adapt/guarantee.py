@@ -10,6 +10,7 @@ OUTSIDE = (
     "settings chosen by looking at results on these pictures, beyond the tries that were counted",
     "the number of pictures, and the base model with all that it was trained on",
     "pictures that show the same thing: each is protected by itself, and what many of them share is learned",
+    "the generator of the noise, which is no cryptographic one, and the rounding of numbers (arXiv 2112.05307)",
     "the folder of the run, which holds pictures, losses and judgements; publish the weights and their card alone",
 )
 """Parts of a training that the guarantee does not cover."""

@@ -43,21 +43,21 @@ class DPLoRATuning(LowRankTuning):
 
     By default down stays as it began, random, and only up is trained: noise on both would be multiplied in up @ down,
     and half as many numbers take less of it. Noise of norm sigma bound sqrt(numbers) meets a signal of at most q N
-    bound: ten pictures teach next to nothing at a usual epsilon, thousands do.
+    bound: ten pictures teach next to nothing at a usual epsilon.
 
     Source: arXiv 1607.00133 (clipping and noise), 2210.09929 (several noises a picture), 2403.12313 (down at rest).
     """
 
     reading: ClassVar[str] = "Low-rank update tuned with differential privacy (DP-LoRA)"
     private: ClassVar[bool] = True
-    usual_rate: ClassVar[float] = 1e-3
-    embedded_rate: ClassVar[float] = 1e-2
+    usual_rate: ClassVar[float] = 1e-4
+    embedded_rate: ClassVar[float] = 1e-3
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"targets": (*DENOISER_TARGETS, *FURTHER_TARGETS)})
 
     steps: int = 200
     """Updates of the weights; each of them spends some of the privacy, so that more steps take more noise."""
     learning_rate: float | None = None
-    """Highest learning rate of AdamW, above 0; None takes 1e-3, and 1e-2 for an embedded model, which is small."""
+    """Highest learning rate of AdamW, above 0; None takes 1e-4, and 1e-3 for an embedded model, which is small."""
     batch: int = FULL_BELOW
     """Pictures of a step on average (q N); as many as there are, or more, takes all of them in every step."""
     clip: float | None = None
