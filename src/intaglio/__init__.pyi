@@ -20,6 +20,7 @@ from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFree
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.shrink.methods.darex import DAREx as DAREx
+from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning

@@ -17,18 +17,17 @@ from intaglio.bench.finetune import exact_figures, exact_grid, finetune_measures
 from intaglio.bench.finetune.bench import FineTuneBench
 from intaglio.bench.finetune.exact_grid import ExactGrid
 from intaglio.bench.finetune.exact_stage import ExactRegime
-from intaglio.bench.finetune.regime import FORMS, USUAL, FewShotRegime
+from intaglio.bench.finetune.regime import FORMS, TUNERS, USUAL, FewShotRegime
 from intaglio.bench.kit.suspects import PAPER
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
-from intaglio.verbs import VERBS
 
 WANTED = {"dip_plain", "dip_bayes", "dip_reduction", "fidelity_gain", "time_overhead"}
 SETS = ("one", "two", "mammals")
-METHODS = list(VERBS["finetune"].methods)
+METHODS = list(TUNERS)
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ WRONG = {
     "authenticate loss-gap --suspect {f}/a.png --images {f} --controls {f} --fpr 0.5": "a.png is no model",
     "finetune lora --images {notes} --prompt x": "notes.txt cannot be used: it is not a PNG, JPEG",
     "finetune lora --images {pipe} --prompt x": "pipe.png cannot be used: it is a pipe",
+    "finetune dp-lora --images {f} --prompt x --keep best": "--keep best looks at the private pictures",
+    "finetune dp-lora --images {f} --prompt x --class-count 2 --class-prompt y": "--class-count gives class pictures",
     "sample --prompts none": "none does not exist; check the path of --prompts",
     "protect advdm --images none": "none does not exist; check the path of --images",
     "protect advdm --images {f} --out {f}": "lies in --images",

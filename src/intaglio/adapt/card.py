@@ -7,6 +7,7 @@ from dataclasses import asdict
 import intaglio
 from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import TrainingSet, epoch_order, training_hash
+from intaglio.adapt.guarantee import Guarantee
 from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.images.image_set import ImageSet
@@ -26,6 +27,7 @@ def card(
     trained: Trained,
     pictures: Sequence[str],
     layers: Sequence[tuple[str, str]] = (),
+    guarantee: Guarantee | None = None,
 ) -> str:
     """Markdown with the front matter that model hubs read.
 
@@ -39,14 +41,15 @@ def card(
         trained: the course of the fine-tune.
         pictures: links to sample pictures, relative to the card.
         layers: part and path of each layer that an adapter changes.
+        guarantee: the privacy of each picture, beside which nothing is told that was computed from one.
     """
     head = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", "", f"# {name}", "", description, ""]
     facts = [
         f"- Base: {base}",
         "- Licence: inherits the base's; the pictures' own rights are not affected.",
-        *_of_data(data),
+        *(_of_data(data) if guarantee is None else _of_private_data(data)),
         *_of_layers(layers),
-        *_of_training(trained),
+        *(_of_training(trained) if guarantee is None else guarantee.lines()),
     ]
     table = ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
     table += ["| setting | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in asdict(settings).items())]
@@ -60,6 +63,12 @@ def _of_data(data: TrainingSet) -> list[str]:
         classes = _described(data.class_images, data.class_prompts)
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")
     return lines
+
+
+def _of_private_data(data: TrainingSet) -> list[str]:
+    """The prompt, where it is none of a picture's own, and a number: a hash of pictures would confirm a guess."""
+    prompts = [] if data.prompt is None else [f"- Prompt: `{data.prompt}`"]
+    return [*prompts, f"- Pictures: {len(data.images)}, each kept private"]
 
 
 def _of_layers(layers: Sequence[tuple[str, str]]) -> list[str]:

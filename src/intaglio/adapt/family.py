@@ -11,7 +11,9 @@ from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.fitting_settings import fitting_settings
 from intaglio.adapt.grids import draw_base_samples, draw_samples, sample_scale
+from intaglio.adapt.guarantee import Guarantee
 from intaglio.adapt.memory_advice import memory_advice
+from intaglio.adapt.own_steps import OwnSteps
 from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import fine_tune
@@ -52,6 +54,8 @@ class FineTuner(BayesianTraining, ABC):
     """Remedies of its own where memory runs out, as parts of a sentence."""
     embedded_rate: ClassVar[float]
     """The learning rate of an embedded model, which is small, where none is given."""
+    private: ClassVar[bool] = False
+    """Whether each picture is kept private by noise, which shuts out random weights and class pictures."""
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Settings of `intaglio bench finetune`: those at which the plain form, on one picture of the embedded sets, falls
     into the corruption stage, and the sigma of the Bayesian form beside it."""
@@ -69,6 +73,25 @@ class FineTuner(BayesianTraining, ABC):
             return self
         own = self.usual_rate if EmbeddedModel.at(model.source) is None else self.embedded_rate
         return replace(self, learning_rate=own)
+
+    def pass_size(self, prior: bool) -> int:
+        """Pictures that pass the network at once where no `micro_batch` is given; see `step_size`."""
+        return self.step_size(prior)
+
+    def fitted(self, data: TrainingSet) -> "FineTuner":
+        """These settings, with what follows from the pictures. Raises `BadInput` for pictures that they do not fit."""
+        return self
+
+    def check_course(self, watch: Watch, processes: Processes) -> None:
+        """Raises `BadInput` for a watch, or for several processes, that the method does not go with."""
+
+    def own_steps(self, model: LatentDiffusion, trainable: Trainable, data: TrainingSet) -> OwnSteps | None:
+        """Steps in place of those that all methods share, on the family's own copy; None takes these."""
+        return None
+
+    def guarantee(self, data: TrainingSet) -> Guarantee | None:
+        """The privacy of each picture after a call; None where none is promised."""
+        return None
 
     def base_of(self, model: LatentDiffusion) -> LatentDiffusion:
         """The base that is trained on, `model` itself or one made of it. Raises `BadInput` for one that cannot be."""
@@ -101,19 +124,22 @@ class FineTuner(BayesianTraining, ABC):
                 and a stop rule.
 
         Raises:
-            BadInput: a model without what the method needs, or in float16.
+            BadInput: a model without what the method needs, or in float16; pictures, a watch or processes that the
+                method does not go with.
             IntaglioError: memory runs out, or the loss is not finite.
         """
-        if (own := self.suited(model)) != self:
+        if (own := self.suited(model).fitted(data)) != self:
             return own(model, data, run=run, watch=watch, stop=stop, processes=processes)
         check_needs(self, model)
+        self.check_course(watch, processes)
         sample_scale(model, watch)
         with self._memory_advice(model, data), self._copied(model) as copied:
             base = copied.base
             trainable = self.trainable(copied.model)
             with copied.aside.away(), trainable.attached(copied.model):
                 before = draw_base_samples(copied.model, data, self.seed, watch, run)
-                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes)
+                steps = self.own_steps(copied.model, trainable, data)
+                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes, steps)
                 samples = draw_samples(copied.model, data, self.seed, watch)
             # A packed base takes no merged change.
             tuned = base if isinstance(base, PackedBase) else copied.own()
@@ -132,13 +158,14 @@ class FineTuner(BayesianTraining, ABC):
             samples,
             base.kind if isinstance(base, PackedBase) else None,
             before,
+            self.guarantee(data),
         )
 
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
         """The cost of a call, measured on a throw-away copy of `model`."""
         check_needs(self, model)
         with self._memory_advice(model, data):
-            return self._planned(model, data)
+            return self.fitted(data)._planned(model, data)
 
     def dry_plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
         """The plan of a call that may not fit: computed without the memory of a step, and without its time."""
@@ -156,7 +183,7 @@ class FineTuner(BayesianTraining, ABC):
         return copied_for_training(base, self.gives, text_encoder=self.text_encoder, stored=stored)
 
     def _memory_advice(self, model: LatentDiffusion, data: TrainingSet) -> AbstractContextManager[None]:
-        pictures = self.step_size(data.class_images is not None)
+        pictures = self.pass_size(data.class_images is not None)
         return memory_advice(self, pictures, *self.lighter, fitting=lambda: fitting_settings(self, model, data))
 
 

@@ -16,6 +16,7 @@ from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.grids import draw_samples, save_grid
+from intaglio.adapt.own_steps import OwnSteps
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training_examples import StepBatch, TrainingExamples
@@ -26,7 +27,7 @@ from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
-from intaglio.learning.trainer import Trainer
+from intaglio.learning.trainer import NOTHING, Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
@@ -64,6 +65,7 @@ def fine_tune(
     watch: Watch,
     stop: StopRule = ALL_STEPS,
     processes: Processes = ALONE,
+    own: OwnSteps | None = None,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -79,6 +81,7 @@ def fine_tune(
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
         stop: may end the training before its last step.
         processes: that share each step; only the main one has a run, a watch and a stop rule.
+        own: steps in place of those of the denoising error, with gradients of their own; no weight is random then.
 
     Raises:
         BadInput: the model is in float16, or there are more processes than pictures in a step.
@@ -93,7 +96,9 @@ def fine_tune(
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
             run.warn(warning)
     examples = TrainingExamples(model, data, settings)
-    trainer = Trainer(trainable.weights, settings, posterior.sigmas, precision=settings.precision)
+    kept = NOTHING if own is None else own.kept
+    trainer = Trainer(trainable.weights, settings, posterior.sigmas, kept=kept, precision=settings.precision)
+    shared = partial(_objective, model, examples, posterior, settings, processes)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     judge = Judge(model, data, settings, run, watch)
@@ -103,7 +108,7 @@ def fine_tune(
         judge.restore(trainer)
         train(
             trainer,
-            partial(_objective, model, examples, posterior, settings, processes),
+            shared if own is None else partial(own.objective, examples),
             run,
             checkpoints,
             watchers=(

@@ -13,6 +13,7 @@ from intaglio.denoising.examples import CHUNK, encoded
 from intaglio.denoising.training_times import training_times
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
+from intaglio.randomness import seed_32bit
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ class TrainingExamples:
         self._orders = {"instance": epoch_order(data.images)}
         self._latents = {"instance": encoded(model, data.images.pixels)}
         self._prompts = {"instance": data.prompts}
+        self._hashes = data.images.hashes
         if data.class_images is not None and settings.prior_weight:
             self._orders["class"] = epoch_order(data.class_images)
             self._latents["class"] = encoded(model, data.class_images.pixels)
@@ -70,7 +72,19 @@ class TrainingExamples:
         weights[settings.batch :] *= settings.prior_weight
         noise = noise_at(latents.shape, step, settings.seed).to(latents)
         timesteps = training_times(self._model.schedule, len(latents), step, settings.seed).to(latents.device)
-        return StepBatch(latents, noise, timesteps, self._with_dropout(prompts, step), weights)
+        return StepBatch(latents, noise, timesteps, self._with_dropout(prompts, step, settings.seed), weights)
+
+    def draws_of(self, index: int, step: int, count: int) -> StepBatch:
+        """One instance picture at `count` noises and timesteps, which weigh 1 together.
+
+        They are functions of (seed, step, the picture), whatever other pictures there are.
+        """
+        seed = seed_32bit(self._settings.seed, "picture", self._hashes[index])
+        latents = self._latents["instance"][index : index + 1].expand(count, -1, -1, -1)
+        noise = noise_at(latents.shape, step, seed).to(latents)
+        timesteps = training_times(self._model.schedule, count, step, seed).to(latents.device)
+        prompts = self._with_dropout([self._prompts["instance"][index]] * count, step, seed)
+        return StepBatch(latents, noise, timesteps, prompts, torch.full((count,), 1 / count, device=latents.device))
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
         """The prompts' conditioning of the denoiser; differentiable where the text encoders are trained."""
@@ -78,10 +92,10 @@ class TrainingExamples:
             return self._model.embed(prompts)
         return self._embedded[[self._rows[prompt] for prompt in prompts]]
 
-    def _with_dropout(self, prompts: Sequence[str], step: int) -> tuple[str, ...]:
+    def _with_dropout(self, prompts: Sequence[str], step: int, seed: int) -> tuple[str, ...]:
         if not self._settings.caption_dropout:
             return tuple(prompts)
-        dropped = dropped_at(len(prompts), self._settings.caption_dropout, step, self._settings.seed)
+        dropped = dropped_at(len(prompts), self._settings.caption_dropout, step, seed)
         return tuple("" if out else prompt for prompt, out in zip(prompts, dropped.tolist(), strict=True))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.adapt.card import card
 from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.guarantee import Guarantee
 from intaglio.adapt.outcome import finding
 from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
@@ -53,6 +54,8 @@ class FineTuned:
     """How the base's linear layers were packed while it was tuned; None where they were as they are stored."""
     before: ImageSet | None = None
     """The base's pictures from the same noise as `samples`; None where none were drawn."""
+    guarantee: Guarantee | None = None
+    """The privacy of each training picture; None where none is promised."""
 
     @property
     def change(self) -> float | None:
@@ -78,6 +81,7 @@ class FineTuned:
             "loss_last_tenth": float(self.trained.last_losses.nanmean()),
             "finding": finding(self.settings, self.trained.curve, self.change, self.trained.kept),
             "sample_change": self.change,
+            **({} if self.guarantee is None else self.guarantee.figures()),
         }
         curve = self.trained.curve
         if not curve:
@@ -129,6 +133,7 @@ class FineTuned:
             trained=self.trained,
             pictures=links,
             layers=[] if self.adapter is None else [(part, path) for part, path, _ in self.adapter.pairs()],
+            guarantee=self.guarantee,
         )
         atomic_write(folder / CARD, text)
         return weights

@@ -15,7 +15,8 @@ from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.energy_stop import EnergyStop
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
-from intaglio.commands.kit.shared_steps import HERE_ALONE, joined_processes, told_to_begin
+from intaglio.commands.kit.shared_steps import HERE_ALONE, joined_processes, launched, told_to_begin
+from intaglio.commands.kit.source_settings import class_variable
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 
@@ -142,6 +143,22 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
             self._check_shared(processes)
             return replace(self, device=processes.device)._run(processes)
 
+    def check_early(self) -> None:
+        """Raises `BadInput` for what does not go with a method that keeps pictures private."""
+        kind = type(self.method)
+        if not class_variable(f"{kind.__module__}:{kind.__name__}", "private"):
+            return
+        if launched() > 1:
+            raise BadInput("noise that keeps pictures private is drawn in one process; start this by itself")
+        if self.class_images is not None or self.class_count:
+            flag = "--class-count" if self.class_count else "--class-images"
+            raise BadInput(
+                f"{flag} gives class pictures, which no privacy is accounted for; leave it out, or use finetune lora"
+            )
+        if self.keep == "best" or self.on_corruption == "stop":
+            flag = "--keep best" if self.keep == "best" else "--on-corruption stop"
+            raise BadInput(f"{flag} looks at the private pictures, which the guarantee does not count; leave it out")
+
     def _run(self, processes: "Processes") -> int:
         """The work of this process; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
@@ -152,12 +169,16 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
 
     def _on(self, loaded: "LatentDiffusion", processes: "Processes") -> int:
         """The work of this process on the base as it is stored; returns the exit code."""
+        known = self.load_training_set(loaded.resolution)
+        return replace(self, method=cast("M", self._method.fitted(known)))._with(known, loaded, processes)
+
+    def _with(self, known: "TrainingSet", loaded: "LatentDiffusion", processes: "Processes") -> int:
+        """The work of this process on the pictures; returns the exit code."""
         from intaglio.adapt.watching import STATE as BEST
         from intaglio.learning.checkpoints import STATE
 
         base = self._method.base_of(loaded)
         base = base.to(self.device) if self._method.text_encoder else base.with_aside(self.device)
-        known = self.load_training_set(base.resolution)
         if not processes.main:
             if not self.dry_run and processes.any(False):
                 self._method(base, known, processes=processes)
@@ -180,8 +201,9 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
         from intaglio.report import write_report
 
         folder = run.folder or Path()
-        if said := str(run.summary.get("finding") or ""):
-            note(said)
+        for said in ("finding", "guarantee"):
+            if run.summary.get(said):
+                note(str(run.summary[said]))
         note(f"report     {write_report(folder)}")
         say(str(folder / _weights(run.summary)))
 

@@ -8,7 +8,8 @@ import torch
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.family import FineTuner
-from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import DENOISER_TARGETS
 from intaglio.runs.run import Run

@@ -11,7 +11,7 @@ from intaglio.bench.finetune.exact_figures import exact_figures, exact_summary
 from intaglio.bench.finetune.exact_grid import full_grid, measure, quick_grid
 from intaglio.bench.finetune.figures import figures_of
 from intaglio.bench.finetune.finetune_measures import judged, timed, training_set
-from intaglio.bench.finetune.regime import AVERAGED, CHOSEN_ON, FORMS, PAIR, USUAL, FewShotRegime
+from intaglio.bench.finetune.regime import AVERAGED, CHOSEN_ON, FORMS, PAIR, TUNERS, USUAL, FewShotRegime
 from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
@@ -19,7 +19,6 @@ from intaglio.models import testbed
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
-from intaglio.verbs import VERBS
 
 SETS = 2
 SEEDS = 2
@@ -78,7 +77,7 @@ class FineTuneBench(FewShotBench):
             self._refuse_idle()
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {self.seeds}")
-        known = tuple(VERBS["finetune"].methods)
+        known = TUNERS
         if self.tuners is not None and (not self.tuners or set(self.tuners) - set(known)):
             raise ValueError(f"tuners must name at least one method, and each of {', '.join(known)}: {self.tuners}")
         if self.pictures < 1:
@@ -167,7 +166,7 @@ class FineTuneBench(FewShotBench):
         )
 
     def _tuners(self) -> tuple[str, ...]:
-        return tuple(name for name in VERBS["finetune"].methods if self.tuners is None or name in self.tuners)
+        return tuple(name for name in TUNERS if self.tuners is None or name in self.tuners)
 
     def _jobs(self) -> list["_Job"]:
         pairs = [

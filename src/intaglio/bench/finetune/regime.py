@@ -7,8 +7,11 @@ from typing import Any, Literal, cast
 from intaglio.adapt.family import FineTuner
 from intaglio.adapt.settings import Watch
 from intaglio.bench.kit.methods import default_method
+from intaglio.verbs import VERBS
 
 Form = Literal["plain", "bayes", "ema"]
+TUNERS = tuple(name for name in VERBS["finetune"].methods if not default_method("finetune", name).private)
+"""Methods that have a Bayesian form to compare with; those that keep pictures private have none."""
 PAIR: tuple[Form, Form] = ("plain", "bayes")
 """The published comparison: the method as it is, and with random weights."""
 AVERAGED: Form = "ema"

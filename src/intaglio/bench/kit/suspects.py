@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
 from intaglio.adapt.methods.dreambooth import DreamBooth
-from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

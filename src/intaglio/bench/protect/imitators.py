@@ -1,8 +1,9 @@
 """The imitators of the protection bench: fine-tunes of the embedded base that draw their pictures recognisably."""
 
 from intaglio.adapt.family import FineTuner
+from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
 from intaglio.adapt.methods.dreambooth import DreamBooth
-from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.suspects import PROMPT, Tuner
 from intaglio.images.image_set import ImageSet

@@ -180,8 +180,9 @@ class ProtectEvaluate(OnCluster, DryRun, InRun):
         return seen_purifiers([name for name in names if name in TRANSFORMATIONS])
 
     def _tuner(self) -> "FineTuner":
+        from intaglio.adapt.low_rank_tuning import FURTHER_TARGETS
         from intaglio.adapt.methods.dreambooth import DreamBooth
-        from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
+        from intaglio.adapt.methods.lora import LoRATuning
         from intaglio.models.lora.lora import DENOISER_TARGETS
 
         small = self.model is None

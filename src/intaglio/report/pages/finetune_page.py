@@ -93,7 +93,7 @@ def _lead(run: RunData) -> str:
         words = f"under {prompts} captions, such as “{prompt}”"
     said = " ".join(part for part in (on, words) if part)
     found = str(run.summary.get("finding") or "")
-    parts = (found, f"Tuned {said}." if said else "", state(run))
+    parts = (found, f"Tuned {said}." if said else "", str(run.summary.get("guarantee") or ""), state(run))
     return " ".join(part for part in parts if part)
 
 
