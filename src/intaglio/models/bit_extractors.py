@@ -138,8 +138,9 @@ def load_bit_extractor(path: Path, device: str | torch.device = "cpu") -> BitExt
     damaged = f"{path} is damaged: its tensors do not fit its metadata"
     try:
         bits, widths = (parse_json(about[key], str(path)) for key in ("bits", "widths"))
+        (count,) = _sizes([bits], MOST_BITS)
         with torch.device("meta"):  # memory is taken by the file's tensors alone
-            extractor = BitExtractor(*_sizes([bits], MOST_BITS), _sizes(widths, WIDEST))
+            extractor = BitExtractor(count, _sizes(widths, WIDEST))
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(f"{damaged}; export it again") from error
     wanted = {k: v for k, v in extractor.state_dict().items() if "num_batches" not in k}

@@ -192,7 +192,9 @@ class MarkRow:
         The floor is the distance of two unmarked sets of the same prompts and other seeds. Of a mark in weights, both:
         its drawings have unmarked twins.
         """
-        alike = {} if isinstance(self.mark, NoiseMark) else {"psnr": float(psnr(self.marked, self.plain).mean())}
+        alike: dict[str, float | None] = {}
+        if not isinstance(self.mark, NoiseMark):
+            alike["psnr"] = float(psnr(self.marked, self.plain).mean())
         if self._in_pixels:
             return alike
         sets = (self.marked, self.scene.unmarked, self.scene.other_unmarked)

@@ -89,7 +89,7 @@ def decoder_of(model: LatentDiffusion) -> nn.Module:
 
 
 def picture_distance(one: Pictures, other: Pictures) -> Float[Tensor, ""]:
-    """How unlike pictures are: distances of features, and 100 times the mean squared difference of pixels.
+    """Distance of pictures: distances of features, and 100 times the mean squared difference of pixels.
 
     The features are the maps of the embedded encoder at three sizes, each place's to unit length; their squared
     distance is a mean over places and sizes. It stands for LPIPS, whose network does not ship.
