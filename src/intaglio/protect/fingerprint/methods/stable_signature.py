@@ -71,7 +71,7 @@ class StableSignature(WeightMark):
     """Latents of an update, at least 1."""
     sharpness: float = 3.0
     """Factor of the logits in the loss, above 0: the lower, the further beyond 0 they are driven. Published: 10."""
-    nearness: float = 3.0
+    nearness: float = 4.5
     """Weight of the distance from the pictures of the decoder as it was, 0 or more: the higher, the less is seen, and
     the less is read."""
     hardened: bool = True
