@@ -128,6 +128,7 @@ from intaglio.shrink.merging.methods.soup import Soup as Soup
 from intaglio.audit.attribution.methods.cnn import SourceCNN as SourceCNN
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
+from intaglio.protect.fingerprint.methods.stable_signature import StableSignature as StableSignature
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow

@@ -149,7 +149,7 @@ VERBS: dict[str, Verb] = {
     ),
     "protect fingerprint": Verb(
         "intaglio.commands.protect.protect_fingerprint:ProtectFingerprint",
-        "mark pictures, or the noise they are drawn from, so that a key finds them again",
+        "mark pictures, the noise they are drawn from or a model's decoder, so that a key finds them again",
         Methods("protect.fingerprint.methods"),
     ),
     "protect detect": Verb(

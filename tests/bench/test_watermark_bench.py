@@ -1,5 +1,7 @@
 """The watermark bench end to end on a tiny model, its figures against planted p-values, and its attacks."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -12,7 +14,9 @@ from intaglio.bench.watermark.mark_row import USERS, MarkRow, MarkScene
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
+from intaglio.protect.fingerprint.decoder_tuning import with_own_decoder
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct
+from intaglio.protect.fingerprint.methods.stable_signature import StableSignature
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing
 from protect_scenes import levels, model
 
@@ -69,6 +73,35 @@ def test_an_owner_is_judged_by_their_own_mark_and_forgeries_by_user_0_s():
     assert min(found["p"][:3]) > 1e-3
     owned = torch.cat([row.mark.embed(one[None], row.key, 0) for one in scene.real[:4]])
     assert row._own(row.read(owned), [0] * 4) == pytest.approx([2.0**-16] * 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightening(StableSignature):
+    """A mark in weights that adds a tenth of the range for each user, and reads bits of the mean."""
+
+    def apply(self, model, latents, key, user, *, seed=0, run=None):
+        changed = with_own_decoder(model, "brighter")
+        with torch.no_grad():
+            changed.autoencoder.decoder.conv_out.bias += 0.2 * user
+        return changed
+
+    def read(self, pixels):
+        return pixels.mean((1, 2, 3))[:, None].expand(-1, self.bits) - 0.5
+
+
+def test_each_user_s_decoder_draws_twins_of_what_the_model_draws_unmarked():
+    scene = MarkScene(model(), people().pixels[..., :16, :16], ("a", "red cat", "dog", "d"), 2, 60.0, 0, 2)
+    row = MarkRow(Brightening(), scene)
+    assert row.users == [0, 0, 1, 1]
+    before = scene.model.part_fingerprint("autoencoder")
+    lighter = row.marked[2:] - row.plain[2:]
+    inside = (row.plain[2:] < 0.89) & (row.plain[2:] > 0)
+    assert float(inside.double().mean()) > 0.2
+    torch.testing.assert_close(lighter[inside], torch.full_like(lighter[inside], 0.1), rtol=0, atol=1.01 / 255)
+    assert torch.equal(row.marked[:2], row.plain[:2])
+    assert set(row.quality()) == {"psnr", "kid", "kid_floor"}
+    assert set(row.forgeries()) == {"copied"}
+    assert scene.model.part_fingerprint("autoencoder") == before
 
 
 def test_figures_are_the_shares_that_they_name():

@@ -80,6 +80,30 @@ def test_drawings_are_marked_and_looked_for_by_their_model(work, capsys, monkeyp
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["controls"] == 3
 
 
+def test_a_model_is_marked_and_its_pictures_are_told_without_it(work, capsys):
+    base = tiny.sd_folder(work / "base")
+    line = f"protect fingerprint stable-signature --model {base} --images mine --key k --user 2 --bits 8 --updates 2"
+    assert main([*line.split(), "--dry-run"]) == 0
+    assert "2 updates of the decoder" in capsys.readouterr().out
+    assert not (work / "k").exists()
+    assert main(line.split()) == 0
+    folder = run_of(work, "protect-fingerprint")
+    assert f"{folder.name}/model" in capsys.readouterr().out
+    assert KeptKey.load(work / "k").settings == {"bits": 8}, "how the decoder was tuned is no part of the key"
+    marked, given = load_model(folder / "model"), load_model(base)
+    assert marked.part_fingerprint("autoencoder") != given.part_fingerprint("autoencoder")
+    assert marked.same_weights(given)
+    (row,) = json.loads((folder / "marked.json").read_text())["pictures"]
+    assert row["saved"] == "0002.png"
+    assert not (folder / "states" / "training").exists()
+    assert main(f"sample --model {folder}/model --prompt cat --steps 2 --out drawn".split()) == 0
+    found = ["protect", "detect", "--key", "k", "--images", "drawn", "--users", "5"]
+    assert main(found) == 2
+    assert "calls nothing; give a larger --fpr" in capsys.readouterr().err
+    assert main([*found, "--fpr", "0.1"]) == 0
+    assert "called marked" in capsys.readouterr().out
+
+
 def test_a_line_that_fails_makes_no_key(work, capsys):
     base = tiny.sd_folder(work / "base")
     for method in ("gaussian-shading --factor 3", "tree-ring --channels 9"):
@@ -99,6 +123,15 @@ def test_a_line_that_fails_makes_no_key(work, capsys):
             "draws nothing, so --steps would have no effect",
         ),
         ("protect fingerprint tree-ring --key k --images mine", "give --prompt, not --images"),
+        (
+            "protect fingerprint stable-signature --key k --prompt x",
+            "whose decoder it tunes on pictures; give --images",
+        ),
+        (
+            "protect fingerprint stable-signature --key k --images mine --steps 3",
+            "own folder, so --steps would have no effect",
+        ),
+        ("protect fingerprint stable-signature --key k --images mine/0.png", "1 picture is too few"),
         ("protect fingerprint dwt-dct --key k --images mine --bits 65", "room for 64 bits of the 65"),
         ("protect fingerprint dwt-dct --key k --images mine --out mine/x", "lies in --images"),
         ("protect fingerprint dwt-dct --key other.json --images mine", "holds no key of a mark"),

@@ -53,6 +53,7 @@ from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
 from intaglio.protect.certify.result import CertifiedPictures
 from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.marked_model import MarkedModel, mark_model
 from intaglio.protect.fingerprint.marking import draw_marked, mark_pictures
 from intaglio.protect.fingerprint.result import MarkedPictures
 from intaglio.protect.originals import Original, read_original
@@ -590,22 +591,34 @@ def _base_and_blocks(folder: Path) -> tuple[Any, ...]:
     return (*_base(folder), originals(folder / "pictures", ((24, 32), (32, 24), (33, 40))))
 
 
-def _mark(method: Any, models: tuple[Any, ...], run: Run) -> MarkedPictures:
+def _mark(method: Any, models: tuple[Any, ...], run: Run) -> MarkedPictures | MarkedModel:
     model, pictures = models
     folder, key = (run.folder or Path(tempfile.mkdtemp())) / "marked", MarkKey.of_seed(0)
     if method.carrier == "pixels":
         return mark_pictures(method, pictures, folder, key, user=1, run=run)
+    if method.carrier == "weights":
+        # By the clock no state of so short a training is saved.
+        with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+            return mark_model(method, model, PICTURES, folder, key, user=1, run=run)
     about = {"user": 1, "steps": 2, "guidance_scale": 2.0, "batch": 2, "run": run}
     return draw_marked(method, model, ("red cat", "dog", "red dog"), (3, 4, 5), folder, key, **about)
 
 
-def _marks(result: MarkedPictures) -> Numbers:
+def _marks(result: MarkedPictures | MarkedModel) -> Numbers:
+    if isinstance(result, MarkedModel):
+        return {**_marks(result.marks), **result.model.autoencoder.state_dict()}
     rows = {key: torch.tensor([row[key] or 0.0 for row in result.rows()]) for key in ("p", "bits", "psnr")}
     files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
     return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
 
 
-def _marks_file(result: MarkedPictures, folder: Path) -> tuple[Numbers, Numbers]:
+def _marks_file(result: MarkedPictures | MarkedModel, folder: Path) -> tuple[Numbers, Numbers]:
+    if isinstance(result, MarkedModel):
+        read = load_model(result.save(folder))
+        assert read.fingerprint == result.model.fingerprint
+        assert result.fingerprint in (folder / "README.md").read_text()
+        found, stored = _marks_file(result.marks, folder)
+        return {**found, **result.model.autoencoder.state_dict()}, {**stored, **read.autoencoder.state_dict()}
     result.save(folder)
     stored = MarkedPictures.load(folder)
     assert stored == result

@@ -1,4 +1,4 @@
-"""The embedded testbed: a base model, few-shot sets of an artist that it never saw, an encoder, a classifier."""
+"""The embedded testbed: a base model, sets of an artist that it never saw, an encoder, a classifier, an extractor."""
 
 import io
 import zipfile
@@ -15,6 +15,7 @@ from intaglio.data_files import read_json
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.models.bit_extractors import BitExtractor, load_bit_extractor
 from intaglio.models.classifiers import PictureClassifier, load_classifier
 
 FOLDER = PACKAGE / "testbed"
@@ -60,6 +61,19 @@ def classifier() -> PictureClassifier:
     Raises `IntaglioError` where it was not installed.
     """
     return load_classifier(classifier_path())
+
+
+def extractor_path() -> Path:
+    """Path of the extractor of bits, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
+    return _installed("extractor/extractor.safetensors")
+
+
+def extractor() -> BitExtractor:
+    """The extractor of bits (`intaglio.models.bit_extractors`), in evaluation mode, 32 logits a picture.
+
+    Raises `IntaglioError` where it was not installed.
+    """
+    return load_bit_extractor(extractor_path())
 
 
 def style_statistics_path() -> Path:

@@ -126,6 +126,13 @@ def test_nothing_to_try_is_refused(options):
         looked_for(pictures(1), **options)
 
 
+def test_a_rate_that_the_bits_cannot_reach_is_refused():
+    """Of 32 bits, all of them right: 2^-32 a user, which 4,294 users leave below 1e-6 and 4,295 do not."""
+    assert looked_for(pictures(1), users=4294, fpr=1e-6).pictures[0].p > 1e-6
+    with pytest.raises(BadInput, match="p is 1e-06 or more for 4,295 users"):
+        looked_for(pictures(1), users=4295, fpr=1e-6)
+
+
 def test_a_mark_in_the_noise_wants_its_model():
     with pytest.raises(BadInput, match="--model"):
         detect(GaussianShading(), ["x"], [pictures(1)[0]], KEY)

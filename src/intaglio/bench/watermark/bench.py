@@ -26,13 +26,14 @@ QUICK_PICTURES, QUICK_KEYS = 20, 40
 class WatermarkBench:
     """Every mark under attacks and purifiers: calls, right bits, users, false calls and forgeries.
 
-    Marks in pixels are put into real pictures, those in the noise into drawings of the same captions. A call is by the
-    mark's own p-value, whose threshold is the theory's. Rows of a mark: under each attack the share of pictures called
-    at 1%, 1e-3 and 1e-6, the share of right bits, the share whose owner is the likeliest of 1,024 users, and the share
-    called for a wrong user among them at 1%; the share of pictures without the mark that are called, real ones, drawn
-    ones and ones marked by another key, over pictures and keys, with its interval; the share of forgeries that are
-    accepted at 1e-3, by who has ten marked pictures and no key; PSNR of pixels, or the kernel distance of drawings from
-    unmarked ones beside the floor of two unmarked sets; seconds to read a picture.
+    Marks in pixels are put into real pictures, those in the noise into drawings of the same captions; decoders are
+    tuned on all the real pictures there are, one each for two users, and decode drawings. A call is by the mark's own
+    p-value, whose threshold is the theory's. Rows of a mark: under each attack the share of pictures called at 1%, 1e-3
+    and 1e-6, the share of right bits, the share whose owner is the likeliest of 1,024 users, and the share called for a
+    wrong user among them at 1%; the share of pictures without the mark that are called, real ones, drawn ones and ones
+    marked by another key, over pictures and keys, with its interval; the share of forgeries that are accepted at 1e-3,
+    by who has ten marked pictures and no key; PSNR to unmarked twins, or the kernel distance of drawings from unmarked
+    ones beside the floor of two unmarked sets; seconds to read a picture.
     """
 
     quick: bool = False
@@ -123,10 +124,10 @@ class WatermarkBench:
 
     def _scene(self) -> MarkScene:
         model, people = self._model(), testbed.real_pictures()
-        chosen = people[: self._pictures]
-        pixels = chosen.pixels if model.resolution == chosen.pixels.shape[-1] else _resized(chosen.pixels, model)
-        prompts = tuple(caption or "" for caption in chosen.captions)
-        return MarkScene(model, pixels, prompts, self.steps, self.guidance, self.seed, self._keys)
+        every = people.pixels if model.resolution == people.pixels.shape[-1] else _resized(people.pixels, model)
+        prompts = tuple(caption or "" for caption in people.captions[: self._pictures])
+        way = (self.steps, self.guidance, self.seed, self._keys)
+        return MarkScene(model, every[: self._pictures], prompts, *way, every)
 
     def _model(self) -> LatentDiffusion:
         return load_model(self.model or testbed.base_path(), device=self.device)

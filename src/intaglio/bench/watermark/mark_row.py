@@ -18,14 +18,17 @@ from intaglio.images.image_set import to_uint8
 from intaglio.metrics.distributions import kernel_distance, stretched
 from intaglio.metrics.quality import psnr
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark, WeightMark
 from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.marked_model import encoded
 from intaglio.sampling.loop import sample
 from intaglio.sampling.start import GivenLatents, latent_shape_of
 
 Pictures = Float[Tensor, "n 3 h w"]
 USERS = 1024
 """Users that a mark is told apart among."""
+OTHER_USER = 1
+"""User of a mark in weights beside user 0; each takes a model of its own."""
 FORGED_FROM = 10
 """Pictures of one user that a forger has."""
 
@@ -44,14 +47,26 @@ class MarkScene:
     seed: int
     keys: int
     """Keys that unmarked pictures are held against."""
+    learned: Float[Tensor, "m 3 hm wm"] | None = None
+    """Real pictures that decoders are tuned on; None takes `real`."""
 
-    def drawn(self, seeds: Sequence[int], start: Float[Tensor, "n c hl wl"] | None = None, shift: int = 0) -> Pictures:
-        """8-bit drawings of the prompts, those `shift` places on, from latents or the seeds' own noise."""
-        count = len(seeds)
-        texts = [self.prompts[(place + shift) % len(self.prompts)] for place in range(count)]
+    def drawn(
+        self,
+        seeds: Sequence[int],
+        start: Float[Tensor, "n c hl wl"] | None = None,
+        shift: int = 0,
+        model: LatentDiffusion | None = None,
+        places: Sequence[int] | None = None,
+    ) -> Pictures:
+        """8-bit drawings of the prompts, those `shift` places on, from latents or the seeds' own noise.
+
+        `model` draws in place of the scene's own; `places` are those of the prompts, the first ones where None.
+        """
+        first = range(len(seeds)) if places is None else places
+        texts = [self.prompts[(place + shift) % len(self.prompts)] for place in first]
         given = None if start is None else GivenLatents(start)
         options = {"steps": self.steps, "guidance_scale": self.guidance, "start": given}
-        return to_uint8(sample(self.model, texts, list(seeds), **options).pixels).float() / 255
+        return to_uint8(sample(model or self.model, texts, list(seeds), **options).pixels).float() / 255
 
     @cached_property
     def unmarked(self) -> Pictures:
@@ -68,7 +83,11 @@ class MarkScene:
 
 @dataclass(frozen=True, eq=False)
 class MarkRow:
-    """A mark at work on a scene. The first half of its pictures are user 0's, each other one is a user's of its own."""
+    """A mark at work on a scene. The first half of its pictures are user 0's, each other one is a user's of its own.
+
+    Of a mark in weights the others are those of one more user. Decoders are tuned on real pictures, and decode
+    drawings.
+    """
 
     mark: PictureMark
     scene: MarkScene
@@ -82,6 +101,8 @@ class MarkRow:
     def users(self) -> list[int]:
         """Of each picture."""
         count = len(self.scene.prompts)
+        if isinstance(self.mark, WeightMark):
+            return [0 if place < count // 2 else OTHER_USER for place in range(count)]
         return [0 if place < count // 2 else place for place in range(count)]
 
     @cached_property
@@ -96,6 +117,8 @@ class MarkRow:
             given = self.scene.real[: len(self.users)]
             every = [self.mark.embed(one[None], self.key, user) for one, user in zip(given, self.users, strict=True)]
             return to_uint8(torch.cat(every)).float() / 255
+        if isinstance(self.mark, WeightMark):
+            return self._by_marked_models(self.mark)
         if not isinstance(self.mark, NoiseMark):
             raise TypeError(f"{self.mark.name} marks neither pixels nor noise")
         shape = latent_shape_of(self.scene.model)
@@ -103,11 +126,34 @@ class MarkRow:
         start = torch.cat([mark.start(shape, self.key, user, [seed]) for user, seed in pairs])
         return self.scene.drawn(self.seeds, start)
 
+    def _by_marked_models(self, mark: WeightMark) -> Pictures:
+        """Drawings of the same seeds and prompts as `plain`, each by its user's model."""
+        model = self.scene.model
+        with torch.no_grad(), model.frozen():
+            given = self.scene.real if self.scene.learned is None else self.scene.learned
+            latents = encoded(model, given)
+        found = torch.zeros_like(self.plain)
+        for user in sorted(set(self.users)):
+            places = [place for place, one in enumerate(self.users) if one == user]
+            changed = mark.apply(model, latents, self.key, user, seed=self.scene.seed)
+            found[places] = self.scene.drawn([self.seeds[k] for k in places], model=changed, places=places)
+        return found
+
+    @cached_property
+    def plain(self) -> Pictures:
+        """The pictures without their marks: real ones, or drawings of the same seeds."""
+        return self.scene.real[: len(self.users)] if self._in_pixels else self.scene.drawn(self.seeds)
+
+    @property
+    def _in_pixels(self) -> bool:
+        return isinstance(self.mark, PixelMark)
+
+    @torch.no_grad()
     def read(self, pictures: Pictures) -> Tensor:
         """The readings of pictures."""
         if isinstance(self.mark, NoiseMark):
             return self.mark.read(self.scene.model, pictures)
-        if isinstance(self.mark, PixelMark):
+        if isinstance(self.mark, PixelMark | WeightMark):
             return self.mark.read(pictures)
         raise TypeError(f"{self.mark.name} reads neither pixels nor noise")
 
@@ -143,13 +189,17 @@ class MarkRow:
     def quality(self) -> dict[str, float | None]:
         """The mark's cost: PSNR of pixels, dB; for drawings their kernel distance from unmarked ones, and its floor.
 
-        The floor is the distance of two unmarked sets of the same prompts and other seeds.
+        The floor is the distance of two unmarked sets of the same prompts and other seeds. Of a mark in weights, both:
+        its drawings have unmarked twins.
         """
-        if isinstance(self.mark, PixelMark):
-            return {"psnr": float(psnr(self.marked, self.scene.real[: len(self.users)]).mean())}
+        alike: dict[str, float | None] = {}
+        if not isinstance(self.mark, NoiseMark):
+            alike["psnr"] = float(psnr(self.marked, self.plain).mean())
+        if self._in_pixels:
+            return alike
         sets = (self.marked, self.scene.unmarked, self.scene.other_unmarked)
         mine, other, third = (self._descriptors(pictures) for pictures in sets)
-        return {"kid": kernel_distance(mine, other), "kid_floor": kernel_distance(third, other)}
+        return {**alike, "kid": kernel_distance(mine, other), "kid_floor": kernel_distance(third, other)}
 
     def forgeries(self) -> dict[str, list[float]]:
         """p-values that pictures by who has no key get, by the way that they were forged; they are to be large.
@@ -158,7 +208,7 @@ class MarkRow:
         or of the noise that they are read as. redrawn: another prompt, drawn from the noise of one of them.
         """
         mine = self.marked[: len(self.users) // 2][:FORGED_FROM]
-        if isinstance(self.mark, PixelMark):
+        if not isinstance(self.mark, NoiseMark):
             common = (mine - blurred(mine, 1.0)).mean(0)
             forged = (self.scene.real[-len(mine) :] + common).clamp(0, 1)
             return {"copied": self._own(self.read(to_uint8(forged).float() / 255), [0] * len(mine))}

@@ -1,4 +1,4 @@
-"""`intaglio protect fingerprint METHOD`: pictures with a mark that its owner's key finds again."""
+"""`intaglio protect fingerprint METHOD`: pictures, or a model of them, with a mark that its owner's key finds again."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,18 +18,19 @@ from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, MarkKey
 from intaglio.sampling.sampler_names import SamplerName
 
 if TYPE_CHECKING:
+    from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-    from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+    from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark, WeightMark
     from intaglio.protect.fingerprint.result import MarkedPictures
     from intaglio.protect.originals import Original
     from intaglio.runs.run import Run
     from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
-SPARING = ("micro_batch",)
-"""Settings of a mark that are no part of its key: they decide on memory."""
-DRAWING = ("model", "lora", "like", "prompt", "prompts", "count", "seed", "sampler", "steps", "guidance", "negative")
-"""Flags of a drawing."""
+WAY = ("prompt", "prompts", "count", "sampler", "steps", "guidance", "negative")
+"""Flags of a drawing alone."""
+DRAWING = ("model", "lora", "like", "seed", *WAY)
+"""Flags of a drawing, and of what draws."""
 MOST_ROWS = 40
 """Pictures of the printed table."""
 
@@ -38,8 +39,9 @@ MOST_ROWS = 40
 class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     """Mark pictures so that their owner's key finds them again, by `protect detect`.
 
-    A mark in pixels takes --images and gives them back; a mark in the noise draws pictures from --prompt. Every mark is
-    read back from its file. The same command again goes on where a killed one was.
+    A mark in pixels takes --images and gives them back; a mark in the noise draws pictures from --prompt; a mark in
+    weights takes a model and --images such as it draws, and gives a model of which every picture is marked. Every mark
+    is read back from its file. The same command again goes on where a killed one was.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
@@ -51,7 +53,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     """Number of the user whose mark it is, 0 to 999,999: one key has a mark for each. Detection tries users from 0 on,
     so that low numbers are found sooner."""
     images: Path | None = None
-    """Folder of pictures to mark, or one file, for a mark in pixels."""
+    """Folder of pictures to mark, or one file, for a mark in pixels; of pictures such as the model draws, for a mark in
+    weights, one in five of which is held back to be read."""
     prompt: tuple[str, ...] = ()
     """Prompts to draw marked pictures of, for a mark in the noise."""
     prompts: Path | None = None
@@ -59,7 +62,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     count: int = 1
     """Pictures of each prompt, 1 or more."""
     seed: int = 0
-    """Seed of the first picture, 0 to 2**62 - 1; the k-th of all after it has this number plus k."""
+    """Seed of the first picture, 0 to 2**62 - 1; the k-th of all after it has this number plus k. Of a mark in weights,
+    the seed of batches."""
     sampler: SamplerName | None = None
     """Sampler of the drawing; none takes ddim, or the one a distilled model was made for."""
     steps: int | None = None
@@ -90,7 +94,7 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         if (given := texts + (self.images is not None)) != 1:
             raise BadInput(
                 f"{given or 'none'} of --images, --prompt and --prompts {'were' if given else 'was'} given; give "
-                "--images for a mark in pixels, or one of the others for a mark in the noise"
+                "--images for a mark in pixels or in weights, or one of the others for a mark in the noise"
             )
         if self.key.exists():
             KeptKey.load(self.key)
@@ -102,6 +106,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
 
         self._check_carrier()
         self._kept()
+        if self._mark.carrier == "weights":
+            return self._mark_model()
         given = self._originals() if self._mark.carrier == "pixels" else self.noted_model(self.device)
         if self.dry_run and self.ends_with(self._plan(given)):
             return 0
@@ -127,6 +133,12 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
             if self.images is None:
                 raise BadInput(f"{mark.name} marks pictures that are there; give --images in place of prompts")
             refuse_idle(self, DRAWING, f"{mark.name} draws nothing")
+        elif mark.carrier == "weights":
+            if self.images is None:
+                raise BadInput(
+                    f"{mark.name} marks a model, whose decoder it tunes on pictures; give --images in place of prompts"
+                )
+            refuse_idle(self, (*WAY, "out"), f"{mark.name} gives back a model in the run's own folder")
         elif self.images is not None:
             raise BadInput(f"{mark.name} marks the noise that pictures are drawn from; give --prompt, not --images")
         check_count("--count", self.count * (0 if self.images else len(self._texts(1))))
@@ -134,7 +146,7 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     @property
     def _settings(self) -> dict[str, Any]:
         """The settings that belong to the key."""
-        return {name: value for name, value in asdict(cast(Any, self._mark)).items() if name not in SPARING}
+        return {name: value for name, value in asdict(cast(Any, self._mark)).items() if name not in self._mark.spared}
 
     def _kept(self) -> KeptKey | None:
         """The key of the file, or None where there is none. Raises `BadInput` for one of another mark."""
@@ -157,7 +169,8 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
 
         if not isinstance(given, list):
             check_needs(self._mark, given)
-            self._mark.check_shape(latent_shape_of(given), given.name)
+            whole = (3, given.resolution, given.resolution)
+            self._mark.check_shape(whole if self._mark.carrier == "weights" else latent_shape_of(given), given.name)
         if (kept := self._kept()) is not None:
             return kept.key
         kept = KeptKey(MarkKey.fresh(), self._mark.name, self._settings)
@@ -219,6 +232,48 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         seeds = range(self.seed, self.seed + len(texts))
         way = {**self._way(given), "batch": self.batch}
         return draw_marked(cast("NoiseMark", self._mark), given, texts, seeds, folder, key, **way, **own)
+
+    def _mark_model(self) -> int:
+        """The command for a mark in weights."""
+        from intaglio.images.image_set import ImageSet
+        from intaglio.learning.checkpoints import STATE
+        from intaglio.protect.fingerprint.cost import tuning_plan
+        from intaglio.protect.fingerprint.marked_model import CARD, MODEL, check_enough, mark_model
+        from intaglio.protect.fingerprint.result import MarkedPictures
+
+        mark = cast("WeightMark", self._mark)
+        model = self.noted_model(self.device)
+        images = ImageSet.load(cast(Path, self.images), model.resolution)
+        check_enough(len(images))
+        plan = tuning_plan(mark, model, len(images))
+        if self.dry_run and self.ends_with(plan):
+            return 0
+        key = self._key(model)
+        with self._open_model(model, images, key) as run:
+            folder = Path(run.folder or ".")
+            if run.status != "done":
+                for warning in (*model.notes, *images.warnings):
+                    run.warn(warning)
+                self.begin(run, plan)
+                about = {"user": self.user, "seed": self.seed, "run": run}
+                made = mark_model(mark, model, images, folder / "marked", key, **about)
+                made.save(folder)
+                run.finish(
+                    {**made.marks.figures(), "weights": MODEL}, (MODEL, CARD, "marked.json", "marked.csv", "marked")
+                )
+                run.drop_state(STATE)
+        _report(cast("MarkedPictures", MarkedPictures.load(folder)), folder, folder / "marked")
+        say(str(folder / MODEL))
+        return 0
+
+    def _open_model(self, model: "LatentDiffusion", images: "ImageSet", key: MarkKey) -> "Run":
+        known = {
+            "key": described(self.key, key.hash),
+            "images": described(self.images, images.fingerprint),
+            "model": described(self.model, model.fingerprint),
+        }
+        settings = {**asdict(cast(Any, self._mark)), "user": self.user}
+        return self.open_run("protect", f"fingerprint-{self._mark.name}", settings, known, seed=self.seed)
 
 
 def _report(found: "MarkedPictures", folder: Path, given_back: Path) -> None:

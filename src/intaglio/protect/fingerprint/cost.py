@@ -5,7 +5,7 @@ from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.detection import AT_ONCE, BLOCK
-from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark, WeightMark
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
@@ -39,7 +39,7 @@ def detection_plan(mark: PictureMark, model: LatentDiffusion | None, pictures: i
 
     Args:
         mark: with its settings.
-        model: whose calls are timed, or None for a mark in pixels, which is read in next to no time.
+        model: whose calls are timed, or None for a mark that is read from pixels, in next to no time.
         pictures: that are read.
         users: that are tried.
         seeds: that are tried of each, for marks with nonces.
@@ -58,10 +58,25 @@ def detection_plan(mark: PictureMark, model: LatentDiffusion | None, pictures: i
     return TimePlan(parts, f"{head}, against {users:,} users" + (f" and {tried:,} seeds" if mark.nonces else ""))
 
 
+def tuning_plan(mark: WeightMark, model: LatentDiffusion, pictures: int) -> TimePlan:
+    """Seconds of tuning a model's decoder, from one update that is timed on a copy.
+
+    Args:
+        mark: with its settings.
+        model: left as it was found.
+        pictures: that are given, of which some are held back to be read.
+    """
+    shape = latent_shape_of(model)
+    one = seconds_of(lambda: mark.one_update().apply(model, torch.zeros(1, *shape), MarkKey.of_seed(0), 0), "cpu")
+    head = f"pictures   {pictures}; {mark.updates_made:,} updates of the decoder"
+    return TimePlan({"decoder": one * mark.updates_made}, head)
+
+
 def _pixels_read(mark: PictureMark, shape: tuple[int, int, int]) -> Tensor:
-    if not isinstance(mark, PixelMark):
+    if not isinstance(mark, PixelMark | WeightMark):
         raise TypeError(f"{mark.name} reads neither pixels nor noise")
-    return mark.read(torch.zeros(1, *shape))
+    with torch.no_grad():
+        return mark.read(torch.zeros(1, *shape))
 
 
 def _reading_seconds(mark: NoiseMark, model: LatentDiffusion, pictures: int) -> float:

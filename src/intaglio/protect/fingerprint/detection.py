@@ -10,7 +10,7 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark, WeightMark
 from intaglio.protect.fingerprint.mark_key import MOST_USERS, MarkKey
 from intaglio.protect.fingerprint.result import FoundMark, MarkDetections
 from intaglio.runs.run import Run
@@ -55,7 +55,7 @@ def detect(
         run: progress and records; a killed call goes on after the last batch.
 
     Raises:
-        BadInput: for no pictures, no users or seeds, and for what the mark cannot read.
+        BadInput: for no pictures, no users or seeds, a rate below the smallest p, and for what the mark cannot read.
     """
     if not pixels or users < 1 or not seeds:
         raise BadInput("detection takes one picture, one user and one seed, at least; give more of what is missing")
@@ -63,6 +63,11 @@ def detect(
         raise BadInput(f"{users:,} users cannot be tried, {MOST_USERS:,} being the most; try fewer")
     if not 0 < fpr < 1:
         raise ValueError(f"the false-positive rate must lie between 0 and 1, not {fpr}")
+    if (least := users * mark.least_p) > fpr:
+        raise BadInput(
+            f"with this key p is {least:.2g} or more for {users:,} {'user' if users == 1 else 'users'}, so that a rate "
+            f"of {fpr:g} calls nothing; give a larger --fpr, or fewer --users"
+        )
     _check(mark, names, [*pixels, *controls], model)
     tried = tuple(seeds) if mark.nonces else (0,)
     roles = [f"picture {place}" for place in range(len(pixels))] + [f"control {k}" for k in range(len(controls))]
@@ -100,8 +105,9 @@ def _readings(
 ) -> Float[Tensor, "n *shape"]:
     if isinstance(mark, NoiseMark) and model is not None:
         return mark.read(model, torch.stack(list(pixels)))
-    if isinstance(mark, PixelMark):
-        return torch.cat([mark.read(one[None]) for one in pixels])
+    if isinstance(mark, PixelMark | WeightMark):
+        with torch.no_grad():
+            return torch.cat([mark.read(one[None]) for one in pixels])
     raise TypeError(f"{mark.name} reads neither pixels nor noise")
 
 

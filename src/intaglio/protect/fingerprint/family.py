@@ -1,4 +1,4 @@
-"""Marks: the contract of a fingerprint that its owner's key finds again, in pixels or in the noise of a drawing."""
+"""Marks: a fingerprint that its owner's key finds again, in pixels, a drawing's noise or the weights that decode it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,10 @@ from scipy.stats import binom
 from torch import Tensor
 
 from intaglio.errors import BadInput, require
-from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts
+from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.fixed_sampling import sampling_grid
 from intaglio.sampling.inversion import inverted
@@ -45,8 +46,9 @@ class PictureMark(ABC):
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
     """What carries the mark, as the end of a sentence that begins "The mark lies in"."""
-    carrier: ClassVar[Literal["pixels", "noise"]]
-    """pixels: put into pictures that are there; noise: into the noise that pictures are drawn from."""
+    carrier: ClassVar[Literal["pixels", "noise", "weights"]]
+    """pixels: put into pictures that are there; noise: into the noise that pictures are drawn from; weights: into the
+    decoder that every picture of a model comes from."""
     null: ClassVar[Literal["key", "noise"]]
     """The law that p-values are exact under. key: a key drawn at random, whatever the picture; noise: a reading that is
     unit noise, whatever the key, which inverted pictures are not quite."""
@@ -54,6 +56,8 @@ class PictureMark(ABC):
     """Whether each picture has a nonce, its seed, that detection must try."""
     bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     """Settings of its rows in `intaglio bench watermark`, by what their names add to the method's."""
+    spared: ClassVar[tuple[str, ...]] = ()
+    """Settings that no reading depends on, which are no part of a key."""
     needs: ClassVar[tuple[type, ...]] = ()
     """What a model must be able to do (`intaglio.models.capabilities`); nothing where no model is taken."""
 
@@ -66,6 +70,11 @@ class PictureMark(ABC):
         self, readings: Float[Tensor, "n *shape"], meant: Shaped[Tensor, "k *mark"], key: MarkKey, nonce: int = 0
     ) -> MarkAgreement:
         """Agreement of readings with what k users' marks mean, for one nonce where the mark has nonces."""
+
+    @property
+    def least_p(self) -> float:
+        """The smallest p that a reading can have for one user and one nonce; 0 where there is none to speak of."""
+        return 0.0
 
     def check_shape(self, shape: Sequence[int], what: str) -> None:  # noqa: B027 - some marks fit anywhere
         """Raises `BadInput` for a picture or latents, named by `what`, that are too small for the mark."""
@@ -96,6 +105,7 @@ class NoiseMark(PictureMark, ABC):
 
     carrier = "noise"
     needs = (Encodes, ReadsPrompts, PredictsNoise)
+    spared = ("micro_batch",)
 
     inversion_steps: int = 20
     """Steps of DDIM of the inversion, from 1; more than the drawing's are of little use."""
@@ -127,6 +137,57 @@ class NoiseMark(PictureMark, ABC):
     def calls(self) -> Calls:
         """Rows through networks that reading one picture takes."""
         return Calls(forward=self.inversion_steps, decodes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightMark(PictureMark, ABC):
+    """A mark in the weights of a model's decoder: all pictures of the model carry it, and it is read from pixels alone.
+
+    Nothing is asked of who draws, and nothing is added when a picture is drawn. Who has the weights may take another
+    decoder, and the mark with it.
+    """
+
+    carrier = "weights"
+    needs = (Encodes, HasWeights)
+
+    @property
+    @abstractmethod
+    def updates_made(self) -> int:
+        """Updates of the decoder's weights for one user."""
+
+    @abstractmethod
+    def one_update(self) -> "WeightMark":
+        """The same mark with one update, which is timed."""
+
+    @abstractmethod
+    def apply(
+        self,
+        model: LatentDiffusion,
+        latents: Float[Tensor, "n c hl wl"],
+        key: MarkKey,
+        user: int,
+        *,
+        seed: int = 0,
+        run: Run = Run.none(),
+    ) -> LatentDiffusion:
+        """A model of which the decoder alone differs, so that its pictures carry the user's mark.
+
+        Args:
+            model: left as it was found.
+            latents: of pictures such as the model draws, which the decoder is changed on.
+            key: the secret.
+            user: whose mark it is, from 0.
+            seed: of batches.
+            run: progress and states; a killed call goes on and gives the same bits.
+
+        Raises:
+            BadInput: for a model without a decoder of its own.
+            IntaglioError: for a loss that is not finite.
+        """
+
+    @abstractmethod
+    def read(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n *shape"]:
+        """The reading of pixels in [0, 1]."""
 
 
 def bit_agreement(read: Bool[Tensor, "n m"], meant: Bool[Tensor, "k m"]) -> MarkAgreement:

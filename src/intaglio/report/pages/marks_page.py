@@ -22,7 +22,8 @@ FORGED = Row(
 )
 REMOVED = Row(
     "No mark is not unmarked",
-    "JPEG, cropping, resizing and drawing anew take marks away; a picture that is not called may have carried one.",
+    "JPEG, cropping, resizing and drawing anew take marks away, and a marked model with its old decoder leaves none; a "
+    "picture that is not called may have carried one.",
 )
 OVER_KEYS = Row(
     "The rate holds over keys",

@@ -58,6 +58,11 @@ class DwtDct(PixelMark):
         require(8 <= self.bits <= 4096, f"bits must be 8 to 4096, not {self.bits}")
         require(0 < self.step < float("inf"), f"step must be above 0, and finite, not {self.step}")
 
+    @property
+    def least_p(self) -> float:
+        """That of a message that is read right in all its bits."""
+        return 2.0**-self.bits
+
     def check_shape(self, shape: Sequence[int], what: str) -> None:
         """Raises `BadInput` for pictures with fewer blocks than bits."""
         height, width = (side // (2 * BLOCK) for side in shape[-2:])
