@@ -94,7 +94,7 @@ class ArtistScene:
         return ClassifierScore(testbed.classifier(), HEAD, self.artist)
 
     def figures(self, model: LatentDiffusion, judge: CalibratedJudge, neighbours: Descriptors) -> dict[str, Any]:
-        """What is left of the artist and of the neighbour in a model.
+        """Figures of a model: the artist and the neighbour that are left in it.
 
         `neighbours` are descriptors of the original's pictures of the neighbour's prompts, of the same seeds.
         """

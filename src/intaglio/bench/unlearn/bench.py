@@ -35,7 +35,7 @@ QUICK: Mapping[str, int] = {"steps": 60, "batch": 4, "own": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnBench:
-    """Every unlearning of an artist: what is left of it, what it did to a neighbour, and how it comes back.
+    """Every unlearning of an artist: what is left, what it did to a neighbour, how it comes back.
 
     The concept is an artist's style by eight names, its anchors the held-out artist's by the same names, and the kept
     prompts another artist's. Figures are of other names. `concept` is the share of pictures under the artist's prompts
