@@ -13,7 +13,10 @@ from intaglio.runs.cluster import check_address, on_cluster
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotBench:
-    """A bench on few-shot sets of pictures, which a base is fine-tuned on."""
+    """A bench on few-shot sets of pictures, which a base is fine-tuned on.
+
+    A call takes the cluster that it is within: `with bench.spread(): bench()`, as `intaglio bench` does.
+    """
 
     quick: bool = False
     """The same in minutes."""

@@ -54,8 +54,7 @@ class SelectionBench(FewShotBench):
         about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "selection", settings, self.inputs(), **about) as run:
             if run.status != "done":
-                with self.spread():
-                    self._measure(run)
+                self._measure(run)
                 run.finish(_figures(run))
             return run.summary
 
