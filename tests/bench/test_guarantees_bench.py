@@ -1,11 +1,17 @@
 """The guarantees bench on small tables: its rows, their intervals, and that it goes on where it was."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.stats import norm
 
-from intaglio.bench.guarantees import certificate_rows, inference_rows, query_rows
+import tiny
+from audit_scenes import model, nudged
+from intaglio.bench.guarantees import certificate_rows, inference_rows, private_rows, query_rows
 from intaglio.bench.guarantees.bench import GuaranteesBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.cli import main
@@ -112,3 +118,40 @@ def test_answers_are_checked_on_pictures_that_no_check_was_fitted_to(tmp_path, m
     assert perfect["attacks"]["constant"]["attacked"] < 16
     assert figures["power_js_divergence"] == rows["js-divergence"]["attacks"]["random class"]["power"]
     assert "mended, swap" in bench.summary(figures)
+
+
+def test_private_tunes_stand_beside_the_bound_of_their_noise(tmp_path, monkeypatch):
+    net, made = model(), []
+    images = tiny.some_pictures(0, 6)
+    monkeypatch.setattr(private_rows, "load_model", lambda path: net)
+    monkeypatch.setattr(private_rows, "pictures", lambda count: (images[[0, 2, 4]], images[[1, 3, 5]]))
+    monkeypatch.setattr(private_rows, "QUICK_STEPS", 2)
+    whole = private_rows.figures_of
+    monkeypatch.setattr(private_rows, "figures_of", lambda *args: made.append(args[1].name) or whole(*args))
+    bench = GuaranteesBench(runs=tmp_path, promises=("private",), quick=True)
+    figures = bench(progress="none")
+    rows = figures["rows"]["private"]
+    assert list(rows) == ["lora", "dp-lora, epsilon 8"]
+    assert rows["lora"]["bound"] == 1
+    mu = brentq(lambda mu: norm.cdf(mu / 2 - 8 / mu) - math.exp(8) * norm.cdf(-mu / 2 - 8 / mu) - 1 / 30, 0.1, 20)
+    assert rows["dp-lora, epsilon 8"]["bound"] == pytest.approx(norm.cdf(mu / math.sqrt(2)), abs=2e-3)
+    assert bench(progress="none") == figures
+    assert len(made) == 2
+    assert "dp-lora, epsilon 8" in bench.summary(figures)
+
+
+def test_members_and_others_of_private_tunes_are_different_pictures():
+    members, others = private_rows.pictures(40)
+    assert len(members) == len(others) == 40
+    assert not set(members.hashes) & set(others.hashes)
+
+
+def test_a_tune_that_lowers_the_loss_of_members_alone_is_seen(monkeypatch):
+    base, tuned = model(), nudged(model())
+    members, others = tiny.some_pictures(0, 2), tiny.some_pictures(1, 2)
+    losses = {(base, 0): [1.0, 2.0], (tuned, 0): [0.5, 1.0], (base, 1): [1.0, 3.0], (tuned, 1): [1.0, 2.9]}
+    monkeypatch.setattr(private_rows, "_losses", lambda net, images: np.array(losses[net, int(images is others)]))
+    found = private_rows.figures_of(base, tuned, members, others)
+    assert found["members"] == pytest.approx(0.5)
+    assert found["others"] == pytest.approx(3.9 / 4)
+    assert found["auc"] == 1.0
