@@ -15,7 +15,14 @@ LEAST_CHANGE = 0.02
 """Root mean square difference of sample pictures, in [0, 1], that counts."""
 
 
-def finding(settings: Training, curve: Sequence[Judgement], change: float | None, kept: int | None = None) -> str:
+def finding(
+    settings: Training,
+    curve: Sequence[Judgement],
+    change: float | None,
+    kept: int | None = None,
+    *,
+    private: bool = False,
+) -> str:
     """A sentence or two on the exported weights beside the base; empty where nothing was drawn or judged.
 
     Args:
@@ -24,7 +31,10 @@ def finding(settings: Training, curve: Sequence[Judgement], change: float | None
         change: root mean square difference of sample pictures of equal seeds before and after, in [0, 1]; None where
             none were drawn.
         kept: the step whose weights are exported; None for the last.
+        private: whether each picture is kept private, so that another training with other settings costs privacy.
     """
+    if private:
+        return _of_private(curve, change)
     faster = f"raise --learning-rate to {FASTER * settings.highest_rate:.1g}, or --steps"
     if len(curve) < 2:
         return "" if change is None else _of_samples(change, faster)
@@ -35,6 +45,17 @@ def finding(settings: Training, curve: Sequence[Judgement], change: float | None
             f"a lower --learning-rate than {settings.highest_rate:g}."
         )
     return _of_likeness(curve[0], last, change, faster)
+
+
+def _of_private(curve: Sequence[Judgement], change: float | None) -> str:
+    """The outcome without advice to train again, which the guarantee would have to count."""
+    if len(curve) < 2 and change is None:
+        return ""
+    said = _moved(curve[0], curve[-1]) if len(curve) > 1 else f"pictures differ from the base's by {change:.1%}"
+    return (
+        f"{said[0].upper()}{said[1:]}; another training on these pictures, with other settings, spends as much privacy "
+        "again: give all of them --tries."
+    )
 
 
 def _of_samples(change: float, faster: str) -> str:

@@ -18,8 +18,8 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 class PrivateSteps:
     """The objective of private steps. A picture's gradient depends on that picture alone, and on the weights.
 
-    With other pictures' order or number its noises and timesteps would change, and the sum of the gradients with them
-    by far more than the bound.
+    Its noises and timesteps follow from its content (`TrainingExamples.draws_of`): if they followed from its place, one
+    picture more would change the gradients of all others, and the sum by far more than the bound.
     """
 
     model: LatentDiffusion
@@ -27,7 +27,7 @@ class PrivateSteps:
     """The trained tensors, whose gradients a step leaves."""
     settings: Training
     made: NoisySteps
-    """Rate, noise and number of the steps, on which the guarantee depends."""
+    """Rate, noise and number of the steps, as they are accounted; a step takes rate times the pictures on average."""
     records: int
     """Pictures of the training set."""
     bound: float
@@ -38,7 +38,7 @@ class PrivateSteps:
     """What draws of pictures and noise follow from."""
 
     def __call__(self, examples: TrainingExamples, step: int) -> StepLoss:
-        """The mean error of the step's pictures, 0 where none was drawn, with the noised gradient on the weights."""
+        """The mean error of the step's pictures, 0 where none was drawn; the noised gradient is set on the weights."""
         chosen = poisson_batch(self.records, self.made.rate, step, self.key)
         errors = list[float]()
         noised = private_gradient(
@@ -57,16 +57,22 @@ class PrivateSteps:
     def _rows(
         self, examples: TrainingExamples, chosen: list[int], step: int, errors: list[float]
     ) -> Iterator[Gradients]:
-        """The gradient of each chosen picture; its error is added to `errors`."""
+        """The gradient of each chosen picture; its error is added to `errors`.
+
+        A row is the weights' own gradient, which the next picture takes the place of: use each before the next.
+        """
         for index in chosen:
             drawn = examples.draws_of(index, step, self.draws)
-            size = min(self.settings.micro_batch or self.draws, self.draws)
-            parts = [drawn[start : start + size] for start in range(0, self.draws, size)]
+            size = min(
+                self.settings.micro_batch or self.draws, self.draws
+            )  # draws of the one picture in memory at once
             for weight in self.weights.values():
                 weight.grad = None
-            errors.append(
-                sum(float((part.weights * descend(self.model, examples, part, self.settings)).sum()) for part in parts)
-            )
+            error = 0.0
+            for start in range(0, self.draws, size):
+                part = drawn[start : start + size]
+                error += float((part.weights * descend(self.model, examples, part, self.settings)).sum())
+            errors.append(error)
             yield {
                 name: (weight.new_zeros(weight.shape) if weight.grad is None else weight.grad)[None]
                 for name, weight in self.weights.items()

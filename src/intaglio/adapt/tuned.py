@@ -79,7 +79,9 @@ class FineTuned:
             "pictures": len(self.data.images),
             "steps": len(self.losses),
             "loss_last_tenth": float(self.trained.last_losses.nanmean()),
-            "finding": finding(self.settings, self.trained.curve, self.change, self.trained.kept),
+            "finding": finding(
+                self.settings, self.trained.curve, self.change, self.trained.kept, private=self.guarantee is not None
+            ),
             "sample_change": self.change,
             **({} if self.guarantee is None else self.guarantee.figures()),
         }

@@ -10,6 +10,7 @@ from intaglio.audit.inference.audit import check_results
 from intaglio.audit.inference.class_answers import read_answers
 from intaglio.audit.inference.family import divided
 from intaglio.audit.inference.fitted_check import FittedCheck
+from intaglio.audit.inference.methods.fides import Fides
 from intaglio.audit.inference.methods.js_divergence import JSDivergence
 from intaglio.audit.inference.service_student import (
     StudentSettings,
@@ -169,3 +170,18 @@ def test_a_fit_that_was_changed_or_is_none_is_refused(tmp_path):
     answers = probabilities(service(), HEAD, ASKED.pixels, 3)
     with pytest.raises(BadInput, match="are not of 3 pictures and 3 classes"):
         check_results(method, fitted, ASKED, answers[:, :2] / answers[:, :2].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("decimals", [4, 6, 17])
+@pytest.mark.parametrize("kind", [JSDivergence, Fides])
+def test_a_student_that_is_the_service_itself_takes_no_rounding_for_an_attack(kind, decimals):
+    """At an agreement of 1 no stage is replaced, so that clean answers differ from the student's by decimals alone."""
+    brief = {"rounds": 2, "round_rows": 4, "width": 4} if kind is Fides else {}
+    method = kind(views=1, block_steps=1, steps=1, agreement=1.0, **brief)
+    fitted = method.fit(service(), HEAD, pictures(40))
+    assert fitted.copied == len(fitted.widths)
+    clean = probabilities(service(), HEAD, ASKED.pixels, 3)
+    assert all(check_results(method, fitted, ASKED, clean.round(decimals=decimals), rate=0.2).passes)
+    moved = clean.clone()
+    moved[0] = moved[0].roll(1)
+    assert check_results(method, fitted, ASKED, moved, rate=0.2).p[0] < 1

@@ -41,10 +41,16 @@ class AuditDrawings(InRun, ReadsPictures, ModelAndLoRA, Generic[M]):
     images: Path
     """The pictures: a folder or a file. All were drawn by the method plain, in float32, from unit noise."""
 
+    def check_early(self) -> None:
+        """Raises `BadInput` for files that are to be left out: whoever made them could hide fakes among them."""
+        if self.skip_bad:
+            raise BadInput("a file that cannot be read may hide a fake; leave --skip-bad out, and take it out yourself")
+
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.audit.inference.drawings.result import CheckedDrawings
         from intaglio.images.folder import list_pictures
+        from intaglio.runs.plain_json import digest
         from intaglio.sampling.methods.plain import Plain
 
         recorded = {entry.name: _settings(entry.path) for entry in list_pictures(self.images).entries}
@@ -55,12 +61,17 @@ class AuditDrawings(InRun, ReadsPictures, ModelAndLoRA, Generic[M]):
             "images": described(self.images, images.fingerprint),
         }
         method = cast("DrawingCheck", self.method)
-        settings = {**asdict(method), "recorded": {name: asdict(one) for name, one in recorded.items()}}
+        settings = {**asdict(method), "recorded": digest([[name, asdict(one)] for name, one in recorded.items()])}
         with self.open_run("audit", f"drawings-{method.name}", settings, inputs, seed=method.seed) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
                 for warning in images.warnings:
                     run.warn(warning)
+                if (copies := len(images) - len(set(images.hashes))) > 0:
+                    run.warn(
+                        f"{copies} of the pictures {'is a copy' if copies == 1 else 'are copies'} of others, and "
+                        "counted as pictures of their own; the chances are those of different pictures"
+                    )
                 found = method(images, self._redraw(recorded, images, model), run=run)
                 found.save(folder)
                 run.finish(found.figures(), ("checked_drawings.json", "checked_drawings.csv"))

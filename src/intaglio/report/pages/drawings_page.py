@@ -46,23 +46,30 @@ def drawings_page(run: RunData, found: CheckedDrawings) -> PictureTablePage:
         [row["picture"], "the same" if row["same"] else "another", decimal(row["distance"], 3)]
         for row in every[:MOST_ROWS]
     ]
-    missed = "; ".join(f"{fakes}: {rate_text(chance)}" for fakes, chance in found.misses())
     fakes, checked, left = len(found.fakes), len(found.drawings), len(every) - len(rows)
+    misses = ", ".join(f"{rate_text(chance)} for {number}" for number, chance in found.misses())
+    missed = (
+        "" if checked == found.pictures else f" The chance that no fake would have been chosen: {misses} among all."
+    )
     return PictureTablePage(
         template="picture_table.html.j2",
-        **title(run, f"{fakes or 'None'} of {count(checked, 'picture')} another than the one drawn now"),
+        **title(run, f"{fakes} of {count(checked, 'picture')} that were drawn again lie apart"),
         lead=found.statement,
         keys=[
             Key("Drawn again", f"{checked} of {found.pictures}", "chosen by lot"),
-            Key("Another picture", str(fakes), f"more than {decimal(found.tolerance, 2)} grey levels apart"),
+            Key(
+                "Another picture",
+                str(fakes),
+                f"farther apart than the tolerance, {decimal(found.tolerance, 2)} of 255 grey levels",
+            ),
             Key("Fakes at most", str(found.most_fakes), f"of all {found.pictures}, with {rate_text(LEVEL)} confidence"),
         ],
         warnings=run.warnings,
         table=PageTable(
             "Pictures drawn again, the farthest first", ["picture", "drawn now", "grey levels apart"], rows
         ),
-        table_text=f"The distance is {found.reading}. The chance that none of so many fakes would have been among the "
-        f"chosen ones: {missed}." + (f" {left} more are in checked_drawings.csv." if left else ""),
+        table_text=f"The distance is {found.reading}.{missed}"
+        + (f" {left} more are in checked_drawings.csv." if left else ""),
         pictures=(),
         limits=LIMITS,
     )

@@ -92,3 +92,17 @@ def test_a_moved_answer_has_the_target_on_top_and_its_other_classes_as_they_were
         torch.testing.assert_close(found.sum(1), torch.ones(2).double())
         assert found.argmax(1).tolist() == [2, 3]
         torch.testing.assert_close(found[:, 1], p[:, 1])
+
+
+def test_the_attacker_pays_for_divergence_beyond_kappa_alone(tmp_path):
+    """In the first round the same weights are asked; a lower kappa adds the mean of what lies between the two."""
+    p, q = noisy_answers(200, 3, 1.0, seed=0)
+    losses = {}
+    for kappa in (0.0, 0.05, 100.0):
+        settings = DetectorSettings(rounds=1, rows=64, width=8, learning_rate=1e-3, kappa=kappa, seed=0)
+        about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+        with Run.open(tmp_path, "test", "detector", {"kappa": kappa}, {}, **about) as run:
+            trained_detector(p, q, settings, run)
+            losses[kappa] = run.logged("detector")[0]["attacker"]
+    assert losses[100.0] < losses[0.05] < losses[0.0]
+    assert losses[0.0] - losses[0.05] <= 0.05 + 1e-9

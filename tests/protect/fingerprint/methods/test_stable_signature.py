@@ -14,7 +14,7 @@ from intaglio.images.filters import jpeg
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import load_encoder
 from intaglio.models import testbed
-from intaglio.protect.fingerprint.decoder_tuning import picture_distance
+from intaglio.protect.fingerprint.decoder_tuning import DecoderTuning, decoder_of, picture_distance, with_own_decoder
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.protect.fingerprint.marked_model import held_back, mark_model
 from intaglio.protect.fingerprint.methods import stable_signature
@@ -69,6 +69,22 @@ def test_one_update_is_adam_s_on_the_loss_by_hand(linear):
         torch.testing.assert_close(found[clear], expected[clear], rtol=0, atol=3e-5)
         moved += int(clear.sum())
     assert moved > 1000
+
+
+def test_the_distance_from_the_old_decoder_counts_as_much_as_nearness_says():
+    given, z = model(), latents()
+    changed = with_own_decoder(given, "changed")
+    with torch.no_grad():
+        for weight in changed.autoencoder.decoder.parameters():
+            weight += 0.05
+        old, new = given.decode(z), changed.decode(z, clamp=False)
+        distance = float(picture_distance(new, old))
+    assert distance > 0.01
+    for nearness in (0.0, 2.0):
+        decoder_of(changed).requires_grad_(True)
+        tuning = DecoderTuning(given, changed, z, lambda pixels, step: pixels.mean(), nearness, 3, 0)
+        wanted = float(new.clamp(0, 1).mean()) + nearness * distance
+        assert tuning.objective()(0).value == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_distance_is_that_of_features_and_of_pixels_by_hand():

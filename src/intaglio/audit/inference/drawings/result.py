@@ -68,10 +68,13 @@ class CheckedDrawings:
         """The outcome in two sentences."""
         fakes, checked = len(self.fakes), len(self.drawings)
         said = f"Of {self.pictures} {'picture' if self.pictures == 1 else 'pictures'} {checked} "
-        said += f"{'was' if checked == 1 else 'were'} drawn again, and {fakes or 'none'} of them "
-        said += f"{'is' if fakes <= 1 else 'are'} another picture than the one drawn now. "
+        said += f"{'was' if checked == 1 else 'were'} drawn again; "
+        if fakes:
+            said += f"{fakes} of them {'is' if fakes == 1 else 'are'} another picture than the one drawn now. "
+        else:
+            said += f"{'it is' if checked == 1 else 'all of them are'} what the model draws now. "
         if checked == self.pictures:
-            return said + "None was left out."
+            return said + "All were checked."
         return said + (
             f"With {LEVEL:.0%} confidence at most {self.most_fakes} of all are, if the lot could not be foreseen."
         )

@@ -37,6 +37,9 @@ def test_so_many_fakes_or_fewer_there_are_in_95_of_100_lots():
         )
         assert below <= 0.05
     assert most_fakes(40, 0, 40) == 0
+    ways = [sum(comb(fakes, k) * comb(100 - fakes, 20 - k) for k in range(4)) for fakes in range(81)]
+    wanted = max(fakes for fakes, number in enumerate(ways) if number > 0.05 * comb(100, 20))
+    assert most_fakes(100, 3, 20) == wanted == 32, "three fakes or fewer, not three alone"
     assert most_fakes(40, 10, 10) == 40
 
 
@@ -54,7 +57,7 @@ def test_fakes_are_those_that_lie_beyond_the_tolerance():
     assert found.drawings[4].distance == pytest.approx(0.5, abs=1e-4)
     assert found.drawings[5].distance < 0.05
     assert (found.most_fakes, found.figures()["checked"]) == (1, 6)
-    assert found.statement.endswith("None was left out.")
+    assert found.statement.endswith("All were checked.")
 
 
 def test_the_lot_follows_from_seed_names_and_contents_and_falls_on_each_alike():
