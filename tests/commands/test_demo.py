@@ -144,7 +144,11 @@ def test_killed_in_the_middle_of_a_write_it_goes_on_to_the_same_reports(small, w
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"steps": 0}, "steps"), ({"seed": -1}, "seed"), ({"method": "dream"}, "method must be one of dreambooth, lora")],
+    [
+        ({"steps": 0}, "steps"),
+        ({"seed": -1}, "seed"),
+        ({"method": "dream"}, "method must be one of dp-lora, dreambooth, lora"),
+    ],
 )
 def test_wrong_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):

@@ -35,7 +35,7 @@ WARMUP = 20
 
 @dataclass(frozen=True, kw_only=True)
 class StableSignature(WeightMark):
-    """Stable Signature: a model's decoder is tuned for one message, which an extractor reads from its pictures.
+    """Stable Signature: a decoder tuned for one message, which an extractor reads from its pictures.
 
     The extractor D, from pictures to m logits, is trained beforehand with an encoder that hides random messages, under
     attacks, and whitened: over pictures without a mark its logits have mean 0 and covariance I. The decoder alone is
