@@ -50,5 +50,5 @@ def test_files_are_not_left_out_by_themselves_and_copies_are_told(drawn, capsys)
     (drawn / "drawn" / "copy.png").write_bytes(first.read_bytes())
     assert main([*LINE.replace(" --quiet", "").split(), "--images", "drawn"]) == 0
     told = capsys.readouterr()
-    assert "1 of the pictures is a copy of others" in " ".join((told.out + told.err).split())
+    assert "1 of the pictures is a copy of another" in " ".join((told.out + told.err).split())
     assert "4 were drawn again; all of them are what the model draws now. All were checked." in told.out

@@ -74,8 +74,8 @@ class GuaranteesBench:
     """
 
     quick: bool = False
-    """One table in place of ten, 40 pictures in place of 200, students of a quarter of the updates, private tunes of 20
-    steps on 40 pictures in place of 100 on 100: minutes."""
+    """One table in place of ten, 40 pictures in place of 200, students of a quarter of the updates, private tunes of 60
+    steps on 20 pictures in place of 200 on 100: minutes."""
     promises: tuple[Promise, ...] = ()
     """Kinds of promises: queries, certificates, inference, private; none takes all."""
     seed: int = 0

@@ -23,9 +23,9 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 
-MEMBERS, QUICK_MEMBERS = 100, 40
+MEMBERS, QUICK_MEMBERS = 100, 20
 """Pictures that are trained on; as many others by the same artist are not."""
-STEPS, QUICK_STEPS = 100, 20
+STEPS, QUICK_STEPS = 200, 60
 EPSILONS, QUICK_EPSILONS = (8.0, 2.0), (8.0,)
 RATES = {"lora": 1e-3, "dp-lora": 1e-3}
 """Learning rates."""
@@ -72,7 +72,7 @@ def pictures(count: int) -> tuple[ImageSet, ImageSet]:
 
 def _tuners(settings: Mapping[str, Any]) -> dict[str, LoRATuning | DPLoRATuning]:
     """By row."""
-    shared: dict[str, Any] = {"steps": settings["steps"], "rank": 4, "targets": PAPER.targets, "seed": settings["seed"]}
+    shared: dict[str, Any] = {"steps": settings["steps"], "rank": 8, "targets": PAPER.targets, "seed": settings["seed"]}
     private = {"learning_rate": RATES["dp-lora"], "draws": 1, "noise_seed": settings["seed"]}
     return {
         "lora": LoRATuning(**shared, batch=8, learning_rate=RATES["lora"]),

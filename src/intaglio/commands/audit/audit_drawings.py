@@ -69,8 +69,8 @@ class AuditDrawings(InRun, ReadsPictures, ModelAndLoRA, Generic[M]):
                     run.warn(warning)
                 if (copies := len(images) - len(set(images.hashes))) > 0:
                     run.warn(
-                        f"{copies} of the pictures {'is a copy' if copies == 1 else 'are copies'} of others, and "
-                        "counted as pictures of their own; the chances are those of different pictures"
+                        f"{copies} of the pictures {'is a copy of another' if copies == 1 else 'are copies of others'} "
+                        "and counted beside it; the chances are those of different pictures"
                     )
                 found = method(images, self._redraw(recorded, images, model), run=run)
                 found.save(folder)

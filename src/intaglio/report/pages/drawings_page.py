@@ -53,7 +53,9 @@ def drawings_page(run: RunData, found: CheckedDrawings) -> PictureTablePage:
     )
     return PictureTablePage(
         template="picture_table.html.j2",
-        **title(run, f"{fakes} of {count(checked, 'picture')} that were drawn again lie apart"),
+        **title(
+            run, f"{fakes} of {count(checked, 'picture')} drawn again {'is another' if fakes == 1 else 'are others'}"
+        ),
         lead=found.statement,
         keys=[
             Key("Drawn again", f"{checked} of {found.pictures}", "chosen by lot"),
