@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from intaglio.errors import BadInput
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
@@ -45,6 +46,17 @@ class FewShotBench:
     def spread(self) -> AbstractContextManager[None]:
         """A block whose independent work is done by the cluster, where one is named."""
         return on_cluster(self.cluster, self.device)
+
+    def chosen_sets(self, quick: int) -> tuple[str, ...]:
+        """The named sets; where none is, all, or `quick` of them spread over all in a quick bench.
+
+        Raises `BadInput` for a name that there is not.
+        """
+        known = testbed.sets()
+        if unknown := [name for name in self.sets if name not in known]:
+            raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
+        asked = tuple(dict.fromkeys(self.sets))
+        return asked or (known[:: -(-len(known) // quick)] if self.quick else known)
 
     @property
     def base(self) -> LatentDiffusion:

@@ -12,7 +12,6 @@ from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import DUPLICATED, TUNERS, Tuner, fine_tuned
 from intaglio.bench.prompts.drawn_loss import drawn_losses
-from intaglio.errors import BadInput
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models import testbed
 from intaglio.runs.fan_out import fan_out, workers_for
@@ -51,7 +50,7 @@ class PromptsBench(FewShotBench):
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them the areas of every row by suspect under `rows`."""
         settings = {
-            "sets": self._sets(),
+            "sets": self.chosen_sets(QUICK_SETS),
             "quick": self.quick,
             "regime": asdict(DUPLICATED),
             "untrained": self._untrained,
@@ -79,20 +78,13 @@ class PromptsBench(FewShotBench):
     def _untrained(self) -> int:
         return QUICK_UNTRAINED if self.quick else UNTRAINED
 
-    def _sets(self) -> tuple[str, ...]:
-        known = testbed.sets()
-        if unknown := [name for name in self.sets if name not in known]:
-            raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
-        asked = tuple(dict.fromkeys(self.sets))
-        return asked or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
-
     def _methods(self) -> dict[str, PromptAudit]:
         """The audits with their defaults, without shares of words, which no area needs."""
         return default_methods("audit prompts", seed=self.seed, word_steps=0, **(QUICK if self.quick else {}))
 
     def _jobs(self) -> list[tuple[Tuner, str]]:
         """(tuner, set) of each suspect, by DreamBooth and by LoRA in turns."""
-        return [(TUNERS[place % len(TUNERS)], name) for place, name in enumerate(self._sets())]
+        return [(TUNERS[place % len(TUNERS)], name) for place, name in enumerate(self.chosen_sets(QUICK_SETS))]
 
     def _measure(self, run: Run) -> None:
         jobs = self._jobs()

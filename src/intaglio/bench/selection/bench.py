@@ -10,9 +10,7 @@ from intaglio.audit.selection.family import Selector
 from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.selection.selection_scene import SelectionScene
-from intaglio.errors import BadInput
 from intaglio.metrics.statistics.interval import interval
-from intaglio.models import testbed
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -47,7 +45,7 @@ class SelectionBench(FewShotBench):
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; headline figures by name, and those of every row under `rows`."""
         settings = {
-            "sets": self._sets(),
+            "sets": self.chosen_sets(QUICK_SETS),
             "random": self._random,
             "methods": {name: asdict(method) for name, method in self._methods().items()},
         }
@@ -72,19 +70,12 @@ class SelectionBench(FewShotBench):
     def _random(self) -> int:
         return QUICK_RANDOM if self.quick else RANDOM
 
-    def _sets(self) -> tuple[str, ...]:
-        known = testbed.sets()
-        if unknown := [name for name in self.sets if name not in known]:
-            raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
-        asked = tuple(dict.fromkeys(self.sets))
-        return asked or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
-
     def _methods(self) -> dict[str, Selector]:
         return default_methods("audit selection", seed=self.seed, size=SIZE)
 
     def _measure(self, run: Run) -> None:
         rows = (OWN, ALL, *(f"{CHANCE} {number}" for number in range(self._random)), *self._methods())
-        jobs = [(subject, row) for subject in self._sets() for row in rows]
+        jobs = [(subject, row) for subject in self.chosen_sets(QUICK_SETS) for row in rows]
         left = [job for job in jobs if "/".join(job) not in run.recorded("choice")]
         with run.progress(len(jobs), "choices", len(jobs) - len(left)) as progress:
             for job, found in fan_out(self._row, left, self.workers or workers_for(self.device)):
