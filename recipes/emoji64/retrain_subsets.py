@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from intaglio.bench.influence.retrained import Retraining, asked, drawn_prompts, measured, retrainings
+from intaglio.bench.influence.retrained import Retraining, asked, drawn_prompts, retrainings
+from intaglio.bench.kit.fixed_losses import measured
 from intaglio.denoising.examples import Examples
 from intaglio.files import atomic_path
 from intaglio.images.image_set import ImageSet, to_uint8

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.dp_lora import DPLoRATuning
 from intaglio.adapt.methods.lora import LoRATuning
-from intaglio.bench.influence.retrained import measured
+from intaglio.bench.kit.fixed_losses import measured
 from intaglio.bench.kit.suspects import PAPER, PROMPT
 from intaglio.denoising.examples import Examples
 from intaglio.images.image_set import ImageSet

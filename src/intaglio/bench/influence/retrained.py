@@ -18,8 +18,6 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.bench.kit.suspects import PAPER, joined
 from intaglio.denoising.examples import Examples
-from intaglio.denoising.losses import losses
-from intaglio.denoising.samples import fixed_samples
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
@@ -29,7 +27,6 @@ from intaglio.randomness import generator
 SETS = ("meals", "roles", "vehicles", "places")
 DRAWN = 20
 """Pictures drawn by the model of all members that are asked about too."""
-TIMES, MICRO_BATCH = 10, 40
 SUBSETS, FULL, LEFT_OUT_SEEDS = 96, 32, 4
 FIRST, SECOND = 48, 24
 """Half subsets whose first and second seed come first, so that a file made in part serves already."""
@@ -99,18 +96,6 @@ def asked(model: LatentDiffusion, drawn: ImageSet) -> Examples:
     """Members, holdouts and drawn pictures, in this order, as a model of the base's family is asked about them."""
     images = joined([members(), holdouts(), drawn])
     return Examples.of(model, images, [str(caption) for caption in images.captions or ()])
-
-
-def measured(model: LatentDiffusion, examples: Examples) -> Float[np.ndarray, "n"]:
-    """The denoising loss of each picture, at timesteps and noises that all models share."""
-    noise, t = fixed_samples(TIMES, tuple(examples.latents.shape[1:]), (0, 999), 0)
-    count = len(examples)
-    with model.frozen():
-        text = model.embed(list(examples.prompts))
-        found = losses(
-            model, text, examples.latents, noise.expand(count, -1, -1, -1, -1), t.expand(count, -1), MICRO_BATCH
-        )
-    return found.mean(1).numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,9 @@ import torch
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.audit.selection.family import Selector
+from intaglio.bench.kit.fixed_losses import measured
 from intaglio.bench.kit.suspects import PAPER, joined
 from intaglio.denoising.examples import Examples
-from intaglio.denoising.losses import losses
-from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -25,7 +24,6 @@ OTHERS = 2
 """Further sets whose members and holdouts are in the pool."""
 TARGETS = 5
 """Pictures that are chosen for; as many others of their set are what a choice is judged by."""
-TIMES, MICRO_BATCH = 10, 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +93,5 @@ def asked(model: LatentDiffusion, images: ImageSet) -> Examples:
 
 
 def mean_loss(model: LatentDiffusion, images: ImageSet) -> float:
-    """Mean denoising loss at ten timesteps with a noise each, the same for every model and picture."""
-    examples = asked(model, images)
-    noise, t = fixed_samples(TIMES, tuple(examples.latents.shape[1:]), (0, 999), 0)
-    count = len(examples)
-    shared = noise.expand(count, -1, -1, -1, -1), t.expand(count, -1)
-    with model.frozen():
-        text = model.embed(list(examples.prompts))
-        return float(losses(model, text, examples.latents, *shared, MICRO_BATCH).mean())
+    """Mean denoising loss of pictures under their captions, at noises that all models share."""
+    return float(measured(model, asked(model, images)).mean())
