@@ -189,6 +189,11 @@ VERBS: dict[str, Verb] = {
         "tell whether pictures from elsewhere are what a model draws by their settings",
         Methods("audit.inference.drawings.methods"),
     ),
+    "audit components": Verb(
+        "intaglio.commands.audit.audit_components:AuditComponents",
+        "tell how much each component of a drawing adds to its likeness with given pictures",
+        Methods("audit.components.methods"),
+    ),
     "audit selection": Verb(
         "intaglio.commands.audit.audit_selection:AuditSelection",
         "choose training pictures from a pool, so that a model becomes good at given ones",

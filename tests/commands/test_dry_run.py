@@ -30,6 +30,8 @@ LINES = {
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
     "audit attribution": "audit attribution cnn --source a={pictures} b={controls} --images {pictures}",
+    "audit components": "audit components switched-off --model {base} --images {pictures} --component w=words:x "
+    "g=guidance:2 --prompt y --steps 2 --pictures 8",
     "audit inference": "audit inference fides --known {controls} --images {pictures} --answers {answers}",
     "audit influence": "audit influence trak --model {suspect} --train {pictures} --images {controls} --prompt x",
     "audit selection": "audit selection mean-gradient --size 1 --model {base} --candidates {pictures} "

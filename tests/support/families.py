@@ -22,6 +22,9 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.result import SourceScores
+from intaglio.audit.components.audit import audit_components
+from intaglio.audit.components.drawing_components import AddedWords, Drawing, TunedWeights
+from intaglio.audit.components.result import ComponentShares
 from intaglio.audit.inference.audit import check_results
 from intaglio.audit.inference.drawings.result import CheckedDrawings
 from intaglio.audit.inference.result import CheckedAnswers
@@ -270,6 +273,33 @@ def _checked_drawings_file(result: CheckedDrawings, folder: Path) -> tuple[Numbe
     assert stored == result
     assert len(list(csv.DictReader((folder / "checked_drawings.csv").read_text().splitlines()))) == len(result.drawings)
     return _checked_drawings(result), _checked_drawings(stored)
+
+
+def _share(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> ComponentShares:
+    """Among a fine-tune's weights and two words."""
+    suspect, base = models
+    components = {"tuned": TunedWeights(suspect), "red": AddedWords(" red"), "dog": AddedWords(" dog")}
+    drawing = Drawing(base, ("a", "cat"), 1.0)
+    encoder = load_similarity("embedded")
+    return audit_components(method, drawing, components, PICTURES, encoder, steps=2, shown=1, run=run)
+
+
+def _shared(result: ComponentShares) -> Numbers:
+    rows = [[value for name, value in row.items() if name != "component"] for row in result.rows()]
+    told = torch.tensor([[float("nan") if value is None else value for value in row] for row in rows])
+    values = torch.tensor([[coalition, value] for coalition, value in result.values.items()])
+    return {"effects": told[:, :3].nan_to_num(), "values": values, "total": torch.tensor(result.total)}
+
+
+def _shares_file(result: ComponentShares, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = ComponentShares.load(folder)
+    assert stored == result
+    rows = list(csv.DictReader((folder / "components.csv").read_text().splitlines()))
+    assert [(row["component"], float(row["effect"])) for row in rows] == [
+        (row["component"], row["effect"]) for row in result.rows()
+    ]
+    return _shared(result), _shared(stored)
 
 
 def _records(folder: Path) -> tuple[RecordTable, ...]:
@@ -668,6 +698,7 @@ FAMILIES = {
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "audit attribution": Family(_sources, _attribute, _attributed, _attributed_file),
+    "audit components": Family(_suspect_and_base, _share, _shared, _shares_file),
     "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "audit inference": Family(_known_and_asked, _check_answers, _checked, _checked_file),
     "audit drawings": Family(_given_drawings, _check_drawings, _checked_drawings, _checked_drawings_file),

@@ -16,6 +16,7 @@ from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
     "audit attribution": "intaglio.report.pages.attribution_page",
+    "audit components": "intaglio.report.pages.components_page",
     "audit drawings": "intaglio.report.pages.drawings_page",
     "audit inference": "intaglio.report.pages.inference_page",
     "audit influence": "intaglio.report.pages.influence_page",

@@ -13,6 +13,7 @@ from intaglio.runs.read import RunData
 
 VERBS = {
     "audit attribution": "Attribution of pictures to known sources",
+    "audit components": "Credit of a drawing’s components",
     "audit drawings": "Pictures drawn again to check them",
     "audit inference": "Answers of a classifier elsewhere",
     "audit influence": "Audit of a model’s training pictures",
