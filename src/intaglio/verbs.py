@@ -159,6 +159,11 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.protect.protect_budget:ProtectBudget",
         "account for a training with differential privacy before it runs",
     ),
+    "protect private": Verb(
+        "intaglio.commands.protect.protect_private:ProtectPrivate",
+        "teach a classifier so that no picture can be told from what it learned",
+        Methods("protect.private.methods"),
+    ),
     "protect certify": Verb(
         "intaglio.commands.protect.protect_certify:ProtectCertify",
         "tell a picture's class with a radius within which no change takes it",

@@ -16,6 +16,7 @@ import attribution_scenes
 import certify_scenes
 import inference_scenes
 import merge_scenes
+import private_scenes
 import tiny
 from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
@@ -49,6 +50,7 @@ from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.models.classifiers import load_classifier
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.tarflow import TarFlow
@@ -60,6 +62,7 @@ from intaglio.protect.fingerprint.marked_model import MarkedModel, mark_model
 from intaglio.protect.fingerprint.marking import draw_marked, mark_pictures
 from intaglio.protect.fingerprint.result import MarkedPictures
 from intaglio.protect.originals import Original, read_original
+from intaglio.protect.private.result import PrivateClassifier, PrivateRecord
 from intaglio.protect.protection import protect
 from intaglio.protect.purify.purification import purify_pictures
 from intaglio.protect.purify.result import PurifiedPictures
@@ -300,6 +303,26 @@ def _shares_file(result: ComponentShares, folder: Path) -> tuple[Numbers, Number
         (row["component"], row["effect"]) for row in result.rows()
     ]
     return _shared(result), _shared(stored)
+
+
+def _teach(method: Any, models: tuple[()], run: Run) -> PrivateClassifier:
+    return method(private_scenes.small_classifier(), "x", private_scenes.classes(3), run=run).judged(
+        private_scenes.classes(2, seed=1)
+    )
+
+
+def _taught(result: PrivateClassifier) -> Numbers:
+    judged = [[one.pictures, one.right] for one in result.record.judged]
+    return {**result.classifier.state_dict(), "judged": torch.tensor(judged)}
+
+
+def _taught_file(result: PrivateClassifier, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = PrivateRecord.load(folder)
+    assert stored == result.record
+    again = PrivateClassifier(load_classifier(folder / "classifier.safetensors"), stored)
+    halved = {name: one.half().float() if one.dim() > 1 else one for name, one in _taught(result).items()}
+    return {**halved, "judged": _taught(result)["judged"]}, _taught(again)
 
 
 def _records(folder: Path) -> tuple[RecordTable, ...]:
@@ -710,6 +733,7 @@ FAMILIES = {
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
     "protect certify": Family(lambda folder: (), _certify, _certified, _certified_file),
+    "protect private": Family(lambda folder: (), _teach, _taught, _taught_file),
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),

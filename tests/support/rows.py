@@ -31,6 +31,7 @@ MODELLESS = (
     "discover",
     "flow sample",
     "protect certify",
+    "protect private",
 )
 """Verbs whose methods take no text-to-image model."""
 NAMES = ("SMALL", "BAD", "PIECES")

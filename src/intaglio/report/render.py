@@ -38,6 +38,7 @@ PAGE_MODULES = {
     "protect certify": "intaglio.report.pages.certify_page",
     "protect detect": "intaglio.report.pages.marks_page",
     "protect fingerprint": "intaglio.report.pages.marks_page",
+    "protect private": "intaglio.report.pages.private_page",
     "protect purify": "intaglio.report.pages.purify_page",
     "shrink": "intaglio.report.pages.shrink_page",
 }

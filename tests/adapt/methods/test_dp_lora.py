@@ -8,7 +8,6 @@ import torch
 
 from adapt_scenes import learned, model, same, training_set
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.methods import dp_lora
 from intaglio.adapt.methods.dp_lora import DPLoRATuning
 from intaglio.adapt.private_steps import PrivateSteps
 from intaglio.adapt.settings import Watch
@@ -16,6 +15,7 @@ from intaglio.adapt.training import freeze
 from intaglio.adapt.training_examples import TrainingExamples
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.learning import private_budget
 from intaglio.learning.private import known_key
 from intaglio.learning.sharing_processes import Processes
 from intaglio.metrics import privacy
@@ -113,7 +113,7 @@ def test_the_noise_is_the_least_that_keeps_the_promise():
 
 def test_a_batch_below_all_pictures_is_a_rate_and_asks_for_less_noise(monkeypatch):
     asked = []
-    monkeypatch.setattr(dp_lora, "_noise", lambda *given: asked.append(given) or 1.5)
+    monkeypatch.setattr(private_budget, "_noise", lambda *given: asked.append(given) or 1.5)
     monkeypatch.setattr(privacy, "epsilon_spent", lambda *given: 1.0)
     made = [DPLoRATuning(batch=batch, steps=7, accountant="rdp").guarantee(training_set(4)).report for batch in (1, 9)]
     assert [(one.rate, one.sigma, one.steps) for one in made] == [(0.25, 1.5, 7), (1.0, 1.5, 7)]

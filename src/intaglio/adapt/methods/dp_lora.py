@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -18,15 +17,10 @@ from intaglio.adapt.settings import Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.errors import BadInput, require
 from intaglio.learning.private import known_key, new_key
+from intaglio.learning.private_budget import FULL_BELOW, PrivacyBudget
 from intaglio.learning.sharing_processes import Processes
-from intaglio.metrics.privacy import HIGHEST_EPSILON, NoisySteps, PrivacyReport, sigma_for
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import DENOISER_TARGETS
-
-FULL_BELOW = 200
-"""Pictures up to which each step takes all of them."""
-SHARE = 10
-"""Delta is at most 1 over so many times the number of pictures: at 1 / number one of them could be published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +81,9 @@ class DPLoRATuning(LowRankTuning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            0 < self.epsilon <= HIGHEST_EPSILON,
-            f"epsilon must be above 0 and at most {HIGHEST_EPSILON:g}, not {self.epsilon}",
-        )
-        require(self.delta is None or 0 < self.delta < 1, f"delta must lie between 0 and 1, not {self.delta}")
+        self._budget  # noqa: B018 - checks its settings
         require(0 < self.bound < math.inf, f"bound must be above 0, not {self.bound}")
         require(self.draws >= 1, f"draws must be at least 1, not {self.draws}")
-        require(self.tries >= 1, f"tries must be at least 1, not {self.tries}")
-        require(self.accountant in ("pld", "rdp"), f"accountant must be pld or rdp, not {self.accountant!r}")
         require(self.noise_seed is None or self.noise_seed >= 0, f"noise_seed must not be negative: {self.noise_seed}")
         require(
             not self.bayesian, "bayesian does not go with dp-lora: the accounting knows no random weights; leave it out"
@@ -124,13 +112,7 @@ class DPLoRATuning(LowRankTuning):
                 f"{count - data.distinct} of {count} pictures are there twice, and would be protected less than the "
                 "guarantee says; give dp-lora each picture once"
             )
-        highest = 1 / (SHARE * count)
-        if self.delta is not None and self.delta > highest:
-            raise BadInput(
-                f"delta {self.delta:g} is above {highest:g}, a tenth of one picture in {count}: pictures could be "
-                "published within it; give a smaller --delta, or leave it out"
-            )
-        return replace(self, batch=min(self.batch, count), delta=highest if self.delta is None else self.delta)
+        return replace(self, batch=min(self.batch, count), delta=self._budget.delta_of(count))
 
     def check_course(self, watch: Watch, processes: Processes) -> None:
         """Raises `BadInput` where the private pictures would choose the step, or steps be shared."""
@@ -153,15 +135,13 @@ class DPLoRATuning(LowRankTuning):
         """Private steps, whose secret is saved with the state of the training."""
         key = new_key() if self.noise_seed is None else known_key(self.noise_seed)
         records = len(data.images)
-        steps = PrivateSteps(model, trainable.weights, self, self._made(records), records, self.bound, self.draws, key)
+        made = self._budget.noisy_steps(records, self.batch, self.steps)
+        steps = PrivateSteps(model, trainable.weights, self, made, records, self.bound, self.draws, key)
         return OwnSteps(steps, {"private key": key})
 
     def guarantee(self, data: TrainingSet) -> Guarantee:
         """The accounted privacy of all tries. Raises `BadInput` where dp-accounting is needed and missing."""
-        records = len(data.images)
-        delta = self.delta or 1 / (SHARE * records)
-        about: dict[str, Any] = {"delta": delta, "records": records, "tries": self.tries}
-        report = PrivacyReport.of(self._made(records), accountant=self.accountant, **about)
+        report = self._budget.report(len(data.images), self.batch, self.steps)
         return Guarantee(report=report, known_noise=self.noise_seed is not None)
 
     def step_size(self, prior: bool) -> int:
@@ -178,15 +158,6 @@ class DPLoRATuning(LowRankTuning):
         passes = replace(self, batch=self.batch * self.draws, micro_batch=at_once)
         return replace(FineTuner._planned(passes, model, data, dry=dry), batch=self.batch)
 
-    def _made(self, records: int) -> NoisySteps:
-        """Rate, noise and number of the steps of one try."""
-        delta = self.delta or 1 / (SHARE * records)
-        rate = min(1.0, self.batch / records)
-        sigma = _noise(self.epsilon / self.tries, delta / self.tries, rate, self.steps, self.accountant)
-        return NoisySteps(rate=rate, sigma=sigma, steps=self.steps)
-
-
-@lru_cache(64)
-def _noise(epsilon: float, delta: float, rate: float, steps: int, accountant: Literal["pld", "rdp"]) -> float:
-    """The least noise for a wanted epsilon, found once a process."""
-    return sigma_for(epsilon, delta, rate=rate, steps=steps, accountant=accountant)
+    @property
+    def _budget(self) -> PrivacyBudget:
+        return PrivacyBudget(epsilon=self.epsilon, delta=self.delta, tries=self.tries, accountant=self.accountant)

@@ -34,6 +34,7 @@ VERBS = {
     "protect certify": "Pictures classified with a proven radius",
     "protect detect": "Marks looked for in pictures",
     "protect fingerprint": "Marks put into pictures",
+    "protect private": "A classifier trained privately",
     "protect purify": "Pictures cleaned",
     "shrink": "A model made smaller",
 }

@@ -1,0 +1,1 @@
+"""Classifiers trained on a few pictures with differential privacy of each."""

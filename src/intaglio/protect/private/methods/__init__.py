@@ -1,0 +1,1 @@
+"""Methods of private training, one file each."""
