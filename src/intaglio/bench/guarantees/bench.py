@@ -75,10 +75,10 @@ class GuaranteesBench:
     that any attack has.
 
     Few-shot: a new head of the embedded classifier, taught two artists by so many shots of each, full batches; `right`
-    is the share of 200 other pictures that are called rightly, over several draws of shots. `LiRA at 1%` is the share of
-    members that the likelihood ratio attack finds at 1% false positives, over models on random halves of 40 pictures,
-    each once attacked and else a shadow; `bound` the most that any attack finds. `stopped early` has no privacy and a
-    twentieth of the steps.
+    is the share of 200 other pictures that are called rightly, over several draws of shots. `LiRA at 1%` is the share
+    of members that the likelihood ratio attack finds at 1% false positives, over models on random halves of 40
+    pictures, each once attacked and else a shadow; `bound` the most that any attack finds. `stopped early` has no
+    privacy and a twentieth of the steps.
     """
 
     quick: bool = False

@@ -112,8 +112,9 @@ def _attacked(method: PrivateTrainer, models: int, seed: int) -> dict[str, Any]:
     pool = {name: images[: POOL // 2] for name, images in classes_of("learned").items()}
     kept, confidence = np.zeros((models, POOL), bool), np.zeros((models, POOL))
     for number in range(models):
-        half = torch.randperm(POOL, generator=generator(seed, "half", number))[: POOL // 2]
+        half = torch.randperm(POOL, generator=generator(seed, "half", number // 2))[: POOL // 2]
         kept[number, half.numpy()] = True
+        kept[number] ^= number % 2 == 1  # by pairs of a half and the rest, so that each picture is in as many as not
         parts = dict(zip(pool, np.split(kept[number], 2), strict=True))
         chosen = {name: images[np.flatnonzero(parts[name]).tolist()] for name, images in pool.items()}
         taught = _with_seed(method, seed_32bit(seed, "shadow", number))(testbed.classifier(), HEAD, chosen)
