@@ -154,11 +154,11 @@ class Contrast(SourceAttributor):
 
     reading = "how far pixels lie from grey"
 
-    def learn(self, sources, run):
+    def learn(self, sources, models, run):
         told = contrast(sources.images.pixels)
         return {"means": torch.stack([told[sources.labels == k].mean() for k in range(len(sources.names))])}
 
-    def judge(self, learnt, pixels):
+    def judge(self, learnt, pixels, models):
         apart = -50 * (contrast(pixels)[:, None] - learnt["means"]).abs()
         return JudgedPictures(torch.log_softmax(apart, 1), apart.amax(1))
 

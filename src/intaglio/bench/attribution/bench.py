@@ -25,6 +25,8 @@ from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
 
 VERB = "audit attribution"
+QUICK = {"timesteps": 4}
+"""Settings of methods of a quick bench."""
 PLACED = ("real", "real-decoded", "base-ddim", "base-dpm", "decoder-tuned", "lora-a", "lora-b")
 """Known sources whose pictures are of the captions of the real ones."""
 
@@ -42,15 +44,16 @@ class AttributionBench:
     and are enlarged alike. Post-processed are all that test, by one to three of JPEG, crop, resizing, rotation,
     contrast, brightness, blur and grey.
 
-    `accuracy` is the share whose likeliest source is their own, averaged over the known ones; ECE its calibration
-    error; `attributed` the share attributed to their own source, and `false` that to another, which the rate bounds for
-    plain pictures. By each kind of unknown sources: the AUROC of the knownness, the OSCR, the share of the unknown that
-    a threshold keeps which keeps 95% of the known, and the share that is attributed to any source.
+    Methods that ask models are given the base, its tuned copy and the LoRAs, made again. `accuracy` is the share whose
+    likeliest source is their own, averaged over the known ones; ECE its calibration error; `attributed` the share
+    attributed to their own source, and `false` that to another, which the rate bounds for plain pictures. By each kind
+    of unknown sources: the AUROC of the knownness, the OSCR, the share of the unknown that a threshold keeps which
+    keeps 95% of the known, and the share that is attributed to any source.
     """
 
     quick: bool = False
-    """60 pictures a source in place of 200, 12 steps a picture in place of 20, shorter trainings, and a rate of 15%,
-    the lowest that so few held-out pictures allow: minutes."""
+    """60 pictures a source in place of 200, 12 steps a picture in place of 20, half of the timesteps of a loss, shorter
+    trainings, and a rate of 15%, the lowest that so few held-out pictures allow: minutes."""
     rows: tuple[str, ...] = ()
     """Methods to measure; none takes all."""
     seed: int = 0
@@ -108,7 +111,8 @@ class AttributionBench:
 
     @cached_property
     def _methods(self) -> dict[str, SourceAttributor]:
-        every: dict[str, SourceAttributor] = default_methods(VERB, seed=self.seed)
+        changes = QUICK if self.quick else {}
+        every: dict[str, SourceAttributor] = default_methods(VERB, seed=self.seed, **changes)
         return {name: method for name, method in every.items() if not self.rows or name in self.rows}
 
     def _measure(self, run: Run) -> None:
@@ -140,4 +144,5 @@ class AttributionBench:
     def _row(self, job: tuple[str, DrawnSources]) -> dict[str, Any]:
         """Numbers of one method."""
         name, drawn = job
-        return fitted_row(self._methods[name], drawn, self._rate)
+        method = self._methods[name]
+        return fitted_row(method, drawn, self._rate, self._scene.models() if method.needs_models else {})

@@ -13,6 +13,7 @@ from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.family import SourceAttributor
 from intaglio.audit.attribution.post_processing import post_processed
 from intaglio.audit.attribution.result import SourceScores
+from intaglio.audit.attribution.source_models import Models
 from intaglio.bench.attribution.source_scene import KNOWN, UNKNOWN
 from intaglio.images.image_set import ImageSet
 from intaglio.randomness import generator
@@ -35,7 +36,7 @@ class DrawnSources:
     """Of the changes."""
 
     def given(self) -> dict[str, ImageSet]:
-        """What a method is fitted to."""
+        """Pictures of the known sources that a method is fitted to."""
         return {
             name: ImageSet.from_pixels(
                 self._pixels(name)[: self.taught],
@@ -59,13 +60,13 @@ class DrawnSources:
         return self.levels[name].float() / 255
 
 
-def fitted_row(method: SourceAttributor, drawn: DrawnSources, rate: float) -> dict[str, Any]:
+def fitted_row(method: SourceAttributor, drawn: DrawnSources, rate: float, models: Models) -> dict[str, Any]:
     """The numbers of a method under each condition, and its seconds."""
     began = time.monotonic()
-    fitted = method.fit(drawn.given())
+    fitted = method.fit(drawn.given(), models=models)
     seconds = time.monotonic() - began
     conditions = {
-        condition: by_source(attribute_pictures(method, fitted, drawn.tests(condition), rate=rate))
+        condition: by_source(attribute_pictures(method, fitted, drawn.tests(condition), models=models, rate=rate))
         for condition in CONDITIONS
     }
     return {"role": method.role, "seconds": seconds, "conditions": conditions}

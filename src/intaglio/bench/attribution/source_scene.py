@@ -135,6 +135,12 @@ class SourceScene:
         size = list(self.real.pixels.shape[-2:])
         return interpolate(found.pictures.pixels.float().cpu(), size, mode="bicubic").clamp(0, 1)
 
+    def models(self) -> dict[str, LatentDiffusion]:
+        """The models of known sources, by their names; the flows are none that denoise."""
+        base = dict.fromkeys(("base-ddim", "base-dpm"), self.base)
+        tuned = {name: self.with_lora(SETS[name]) for name in KNOWN if name in SETS}
+        return {**base, "decoder-tuned": self.with_decoder(self.seed), **tuned}
+
     def with_lora(self, subject: str) -> LatentDiffusion:
         """The base with a LoRA of ten pictures under their captions."""
         options = {"steps": self.tuned, "batch": 4, "learning_rate": 1e-3, "rank": 8, "seed": self.seed}
