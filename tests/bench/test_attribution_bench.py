@@ -20,7 +20,7 @@ from intaglio.bench.attribution.figures import (
     margins_of,
     open_set_rate,
 )
-from intaglio.bench.attribution.fitted_row import DrawnSources
+from intaglio.bench.attribution.fitted_row import DrawnSources, verification_areas
 from intaglio.bench.attribution.source_scene import KNOWN, UNKNOWN, SourceScene
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
@@ -80,6 +80,14 @@ def test_figures_count_each_source_alike_and_none_of_the_unknown_as_known(monkey
     assert gain["accuracy"] == 0.5
     assert gain["auroc"] == pytest.approx(2 / 3 - (4 / 3 + 2 * 2 / 3) / 6)
     assert gain["accuracy_interval"][0] > 0
+
+
+def test_pairs_are_of_known_sources_or_with_an_unknown_one_and_never_of_a_picture_and_itself():
+    known, unknown = KNOWN[:2], next(iter(UNKNOWN))
+    names = [known[0], known[0], known[1], unknown, unknown]
+    angles = torch.tensor([0.0, 0.1, 0.05, 2.0, 2.5])
+    found = verification_areas(torch.stack([angles.cos(), angles.sin()], 1) * torch.rand(5, 1), names)
+    assert found == {"known": 0.0, "unknown": 1.0}, "0.1 apart against 0.05 twice; then 0.5 against 1.9 and more"
 
 
 @pytest.fixture
@@ -162,6 +170,9 @@ class Contrast(SourceAttributor):
         apart = -50 * (contrast(pixels)[:, None] - learnt["means"]).abs()
         return JudgedPictures(torch.log_softmax(apart, 1), apart.amax(1))
 
+    def features(self, learnt, pixels, models):
+        return torch.stack([contrast(pixels), torch.ones(len(pixels))], 1)
+
 
 def contrast(pixels):
     return (pixels - 0.5).square().mean((1, 2, 3)).log()
@@ -189,6 +200,7 @@ def test_the_bench_goes_on_where_it_was_stopped_and_draws_no_source_twice(base, 
         small(progress="none")
     found = small(progress="none")
     assert [name for name in asked if name != "stopped"] == [*KNOWN, *UNKNOWN]
+    assert found["verification_contrast_known"] > 0.9
     row = found["rows"]["contrast"]["conditions"]
     assert row["plain"]["accuracy"] > 0.8
     assert row["post-processed"]["accuracy"] < row["plain"]["accuracy"]

@@ -133,6 +133,10 @@ class SourceAttributor(ABC):
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """Log posteriors and knownness of pictures in [0, 1]; each picture's alone, whatever lies beside it."""
 
+    @abstractmethod
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """Features of pictures in [0, 1], whose cosine is higher for two pictures of one source."""
+
     def forget(self, run: Run) -> None:  # noqa: B027 - a method that keeps no state has none to drop
         """Drops the states of a training, once its result is safe."""
 

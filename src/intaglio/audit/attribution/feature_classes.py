@@ -44,9 +44,14 @@ def fitted_classes(
     }
 
 
+def standardised(learnt: Learnt, rows: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+    """Features less the mean of those that were learnt from, over their deviation; float64."""
+    return (rows.double() - learnt["mean"]) / learnt["deviation"]
+
+
 def judged_rows(learnt: Learnt, rows: Float[Tensor, "n f"]) -> JudgedPictures:
     """Log posteriors by the logistic regression; the knownness is the log density under the normal distributions."""
-    scaled = (rows.double() - learnt["mean"]) / learnt["deviation"]
+    scaled = standardised(learnt, rows)
     posterior = torch.log_softmax(scaled @ learnt["weights"].T + learnt["bias"], 1)
     apart = scaled[:, None] - learnt["centres"]
     squares = torch.einsum("nkf,fg,nkg->nk", apart, learnt["precision"], apart)

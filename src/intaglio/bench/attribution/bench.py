@@ -48,7 +48,9 @@ class AttributionBench:
     likeliest source is their own, averaged over the known ones; ECE its calibration error; `attributed` the share
     attributed to their own source, and `false` that to another, which the rate bounds for plain pictures. By each kind
     of unknown sources: the AUROC of the knownness, the OSCR, the share of the unknown that a threshold keeps which
-    keeps 95% of the known, and the share that is attributed to any source.
+    keeps 95% of the known, and the share that is attributed to any source. `pairs` is the AUC by which the cosine of
+    their features tells pairs of pictures of one source from pairs of two, of known sources, and `new pairs` with
+    unknown ones.
     """
 
     quick: bool = False

@@ -33,6 +33,7 @@ def figures_of(run: Run, rate: float) -> dict[str, Any]:
         name: {
             "role": row["role"],
             "seconds": row["seconds"],
+            "verification": row["verification"],
             "conditions": {condition: condition_figures(some) for condition, some in row["conditions"].items()},
         }
         for name, row in recorded.items()
@@ -52,6 +53,11 @@ def figures_of(run: Run, rate: float) -> dict[str, Any]:
             for name, row in rows.items()
             for condition, some in row["conditions"].items()
             for what in headlines
+        },
+        **{
+            f"verification_{name.replace('-', '_')}_{kind}": value
+            for name, row in rows.items()
+            for kind, value in row["verification"].items()
         },
         "margins": margins,
         "seconds": run.seconds,
@@ -170,20 +176,21 @@ def _of(numbers: Numbers, names: Sequence[str], column: str) -> Float[np.ndarray
 def table_of(figures: Mapping[str, Any]) -> str:
     """Rows of methods and conditions, then the same beside each kind of unknown source."""
     rate = f"{figures['rate']:.0%}"
-    head = ("method", "pictures", "accuracy", "ECE", "attributed", f"false at {rate}", "95%", "s")
-    lines: list[tuple[str, ...]] = [head]
+    lines: list[tuple[str, ...]] = [
+        ("method", "pictures", "accuracy", "ECE", "attributed", f"false at {rate}", "95%", "pairs", "new pairs", "s")
+    ]
     second: list[tuple[str, ...]] = [
         ("method", "pictures", "unknown by", "AUROC", "95%", "OSCR", "FPR 95", "attributed")
     ]
     for name, row in figures["rows"].items():
+        pairs = [f"{row['verification'][kind]:.3f}" for kind in ("known", "unknown")]
         for condition, some in row["conditions"].items():
-            numbers = (some["accuracy"], some["ece"], some["attributed"], some["false_attribution"])
-            told = (f"{value:.3f}" for value in numbers)
-            lines.append(
-                (name, condition, *told, _between(some["false_attribution_interval"]), f"{row['seconds']:.0f}")
-            )
+            told = [f"{some[what]:.3f}" for what in ("accuracy", "ece", "attributed", "false_attribution")]
+            ends = _between(some["false_attribution_interval"])
+            last = (*pairs, f"{row['seconds']:.0f}") if condition == "plain" else ("-", "-", "-")
+            lines.append((name, condition, *told, ends, *last))
             for kind, one in some["unknown"].items():
-                told = (f"{one[what]:.3f}" for what in ("oscr", "fpr95", "attributed"))
+                told = [f"{one[what]:.3f}" for what in ("oscr", "fpr95", "attributed")]
                 second.append((name, condition, kind, f"{one['auroc']:.3f}", _between(one["auroc_interval"]), *told))
     return f"{_aligned(lines)}\n\n{_aligned(second)}"
 

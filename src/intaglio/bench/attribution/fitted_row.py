@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from scipy.stats import mannwhitneyu
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.family import SourceAttributor
+from intaglio.audit.attribution.fitted_sources import FittedSources
+from intaglio.audit.attribution.pair_verification import features_of
 from intaglio.audit.attribution.post_processing import post_processed
 from intaglio.audit.attribution.result import SourceScores
 from intaglio.audit.attribution.source_models import Models
@@ -56,6 +61,16 @@ class DrawnSources:
             names += [f"{name}/{k:04d}" for k in range(len(pixels))]
         return ImageSet.from_pixels(torch.cat(parts), names)
 
+    def pairs(
+        self, method: SourceAttributor, fitted: FittedSources, models: Models
+    ) -> tuple[Float[Tensor, "n f"], list[str]]:
+        """Features of plain pictures that test, and the source of each; of unknown sources as many as of known ones."""
+        tests, count = self.tests(CONDITIONS[0]), len(self._pixels(KNOWN[0])) - self.taught
+        names = [name.rpartition("/")[0] for name in tests.names]
+        places = [place for name in dict.fromkeys(names) for place in places_of(names, name)[:count]]
+        chosen = tests[places]
+        return features_of(method, fitted, chosen.pixels, models), [names[place] for place in places]
+
     def _pixels(self, name: str) -> Float[Tensor, "n 3 h w"]:
         return self.levels[name].float() / 255
 
@@ -69,7 +84,30 @@ def fitted_row(method: SourceAttributor, drawn: DrawnSources, rate: float, model
         condition: by_source(attribute_pictures(method, fitted, drawn.tests(condition), models=models, rate=rate))
         for condition in CONDITIONS
     }
-    return {"role": method.role, "seconds": seconds, "conditions": conditions}
+    verified = verification_areas(*drawn.pairs(method, fitted, models))
+    return {"role": method.role, "seconds": seconds, "conditions": conditions, "verification": verified}
+
+
+def places_of(names: Sequence[str], name: str) -> list[int]:
+    """Places of the pictures of a source."""
+    return [place for place, one in enumerate(names) if one == name]
+
+
+def verification_areas(features: Float[Tensor, "n f"], names: Sequence[str]) -> dict[str, float]:
+    """Chance that a pair of one source has a higher cosine than a pair of two, ties counted half.
+
+    Over all pairs of known sources (`known`), and over all with an unknown one (`unknown`).
+    """
+    rows = normalize(features.double(), dim=1)
+    cosine = (rows @ rows.T).numpy()
+    sources, unknown = np.array(names), np.array([name in UNKNOWN for name in names])
+    alike, upper = sources[:, None] == sources[None], np.triu(np.ones_like(cosine, dtype=bool), 1)
+    kinds = {"known": ~unknown[:, None] & ~unknown[None], "unknown": unknown[:, None] | unknown[None]}
+    found = {}
+    for kind, mask in kinds.items():
+        same, other = cosine[upper & mask & alike], cosine[upper & mask & ~alike]
+        found[kind] = float(mannwhitneyu(same, other).statistic / (len(same) * len(other)))
+    return found
 
 
 def by_source(found: SourceScores) -> dict[str, dict[str, list[Any]]]:

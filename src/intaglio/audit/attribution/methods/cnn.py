@@ -123,6 +123,10 @@ class SourceCNN(SourceAttributor):
         posterior = torch.log_softmax(logits.double(), 1)
         return JudgedPictures(posterior, knownness_of(logits, features, learnt, self.knownness))
 
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """The network's features, before its head."""
+        return network_of(learnt, self.widths).features(network_input(pixels, self.input))
+
     def forget(self, run: Run) -> None:
         """Drops the state of the training."""
         run.drop_state(STATE)

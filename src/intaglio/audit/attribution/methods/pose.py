@@ -163,6 +163,10 @@ class POSE(SourceAttributor):
         posterior = torch.log_softmax(self._scaled(logits.double()), 1)
         return JudgedPictures(posterior, posterior.amax(1))
 
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """The network's features, before its head."""
+        return network_of(learnt, self.widths).features(1 - cosine_transform(pixels))
+
     def forget(self, run: Run) -> None:
         """Drops the state of the training."""
         run.drop_state(STATE)

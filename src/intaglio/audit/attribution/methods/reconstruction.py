@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.attribution.family import JudgedPictures, Learnt, SourceAttributor
-from intaglio.audit.attribution.feature_classes import fitted_classes, judged_rows
+from intaglio.audit.attribution.feature_classes import fitted_classes, judged_rows, standardised
 from intaglio.audit.attribution.picture_sources import PictureSources
 from intaglio.audit.attribution.source_models import Models, fingerprints
 from intaglio.denoising.losses import losses
@@ -82,6 +82,10 @@ class ReconstructionErrors(SourceAttributor):
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """By the logistic regression, and by the normal distributions."""
         return judged_rows(learnt, self.errors(models, pixels))
+
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """Logarithms of the errors, standardised."""
+        return standardised(learnt, self.errors(models, pixels))
 
     def errors(self, models: Models, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
         """Logarithms of the errors: those of round trips, then those of denoising, in the order of the sources' names.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.attribution.family import JudgedPictures, Learnt, SourceAttributor
-from intaglio.audit.attribution.feature_classes import fitted_classes, judged_rows
+from intaglio.audit.attribution.feature_classes import fitted_classes, judged_rows, standardised
 from intaglio.audit.attribution.picture_sources import PictureSources
 from intaglio.audit.attribution.source_models import Models
 from intaglio.errors import BadInput, require
@@ -73,6 +73,10 @@ class Spectrum(SourceAttributor):
     def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """By the logistic regression, and by the normal distributions."""
         return judged_rows(learnt, ring_powers(pixels, self.rings))
+
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """Log powers, standardised."""
+        return standardised(learnt, ring_powers(pixels, self.rings))
 
 
 def ring_powers(pixels: Float[Tensor, "n 3 h w"], rings: int) -> Float[Tensor, "n f"]:
