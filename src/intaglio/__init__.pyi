@@ -104,6 +104,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
+from intaglio.audit.attribution.methods.reconstruction import ReconstructionErrors as ReconstructionErrors
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning

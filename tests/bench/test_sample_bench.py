@@ -6,7 +6,7 @@ import pytest
 from intaglio.bench.sample import bench
 from intaglio.bench.sample.bench import SampleBench
 from intaglio.bench.sample.closed_forms import fkc_error, stsl_error
-from intaglio.bench.sample.reconstruction import held_out, recovered
+from intaglio.bench.sample.recovered_pictures import held_out, recovered
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.metrics.distributions import kernel_distance, stretched, vendi
 from intaglio.metrics.similarity.measures import load_similarity

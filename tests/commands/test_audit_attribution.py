@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import tiny
 from attribution_scenes import coloured
 from intaglio.cli import main
 from intaglio.images.image_set import save_png
@@ -45,6 +46,29 @@ def test_pictures_are_attributed_reported_and_attributed_again_by_the_fit(folder
     assert main([*again, "--runs", "second"]) == 0
     (second,) = (folders / "second").iterdir()
     assert stored(second) == stored(folder)
+
+
+def test_a_method_that_asks_models_is_given_them_by_the_names_of_sources(folders, capsys):
+    tiny.sd_folder(folders / "net")
+    line = LINE.replace("spectrum", "reconstruction").replace("--rings 16", "--timesteps 1").split()
+    assert main([*line, "--model", "plain=net"]) == 0
+    (folder,) = (folders / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text())["inputs"]["model plain"]["path"] == "net"
+    assert "undecided" in (folder / "report.html").read_text()
+    again = ["audit", "attribution", "reconstruction", "--fitted", str(folder / "attributor"), "--images", "asked"]
+    tiny.sd_folder(folders / "other", seed=1)
+    capsys.readouterr()
+    refused = {
+        (*line,): "reconstruction asks the sources' models; give one or more with --model NAME=MODEL",
+        (*line, "--model", "x=net"): "no source called x, whose model is given; call it as one of: plain, soft",
+        (*line, "--model", "net"): "--model takes NAME=MODEL",
+        (*line, "--model", "plain=net", "plain=net"): "two models are called plain",
+        (*again, "--model", "plain=other"): "the model of plain is none that the sources were fitted with",
+        (*LINE.split(), "--model", "plain=net"): "spectrum looks at pictures alone",
+    }
+    for words, said in refused.items():
+        assert main(list(words)) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_formats_and_sizes_that_give_a_source_away_are_told(folders, capsys):

@@ -57,7 +57,7 @@ def test_a_classifier_with_its_card_is_left_and_no_secret(places, capsys):
         (f"{SETS} --judge red={{root}}/red0", "is among the pictures of --train"),
         ("--train red={root}/red0 blue={root}/red0", "4 of 8 pictures are there twice"),
         (f"{SETS} --delta 0.1", "a tenth of one picture in 8"),
-        ("--train red={root}/red0 red={root}/blue0", "two folders are of the class red"),
+        ("--train red={root}/red0 red={root}/blue0", "two classes are called red"),
         ("--train red={root}/red0 blue", "--train takes NAME=FOLDER"),
         (f"{SETS} --head 'my head'", "letters, digits and _"),
     ],

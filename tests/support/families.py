@@ -204,17 +204,19 @@ def _asked_file(result: PromptScores, folder: Path) -> tuple[Numbers, Numbers]:
     return _asked(result), _asked(stored)
 
 
-def _sources(folder: Path) -> tuple[ImageSet, ...]:
-    """Two sources, and pictures of the second to attribute."""
-    return (*(attribution_scenes.planted(k, 8) for k in (0, 1)), attribution_scenes.planted(1, 4, seed=1))
+def _sources(folder: Path) -> tuple[Any, ...]:
+    """Two sources, pictures of the second to attribute, and a model."""
+    pictures = (*(attribution_scenes.planted(k, 8) for k in (0, 1)), attribution_scenes.planted(1, 4, seed=1))
+    return *pictures, *_base(folder)
 
 
-def _attribute(method: Any, models: tuple[ImageSet, ...], run: Run) -> SourceScores:
-    one, two, asked = models
+def _attribute(method: Any, models: tuple[Any, ...], run: Run) -> SourceScores:
+    one, two, asked, model = models
+    own = {"one": model} if method.needs_models else {}
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
-        fitted = method.fit({"one": one, "two": two}, run=run)
-    return attribute_pictures(method, fitted, asked, rate=0.7, run=run)
+        fitted = method.fit({"one": one, "two": two}, models=own, run=run)
+    return attribute_pictures(method, fitted, asked, models=own, rate=0.7, run=run)
 
 
 def _attributed(result: SourceScores) -> Numbers:

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+import tiny
 from attribution_scenes import planted
 from intaglio.audit.attribution.audit import attribute_pictures
 from intaglio.audit.attribution.fitted_sources import FittedSources
 from intaglio.audit.attribution.methods.spectrum import Spectrum
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.tensors import write_state
 from rows import matrix
 
@@ -19,13 +21,16 @@ ASKED = planted(1, 3, seed=1)
 
 
 @pytest.fixture(scope="module")
-def fits():
+def fits(tmp_path_factory):
     made = {}
 
     def fit(row):
         if row.key not in made:
             method = load(row.target)(**row.small)
-            made[row.key] = (method, method.fit(SOURCES))
+            own = {}
+            if method.needs_models:
+                own = {"models": {"one": load_model(tiny.sd_folder(tmp_path_factory.mktemp("model")))}}
+            made[row.key] = (method, method.fit(SOURCES, **own), own)
         return made[row.key]
 
     return fit
@@ -33,29 +38,29 @@ def fits():
 
 @every_attributor
 def test_posteriors_sum_to_one_and_neither_order_nor_company_matters(row, fits):
-    method, fitted = fits(row)
+    method, fitted, own = fits(row)
     assert len(method.reading) > 20
     assert (fitted.sources, fitted.size) == (("one", "two"), (16, 16))
-    found = attribute_pictures(method, fitted, ASKED, rate=0.7)
+    found = attribute_pictures(method, fitted, ASKED, **own, rate=0.7)
     torch.testing.assert_close(found.log_posterior.exp().sum(1), torch.ones(3).double())
-    turned = attribute_pictures(method, fitted, ASKED[[2, 0]], rate=0.7)
+    turned = attribute_pictures(method, fitted, ASKED[[2, 0]], **own, rate=0.7)
     torch.testing.assert_close(turned.log_posterior, found.log_posterior[[2, 0]], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(turned.knownness, found.knownness[[2, 0]], rtol=1e-4, atol=1e-5)
     assert found.seen == (False, False, False)
-    assert attribute_pictures(method, fitted, SOURCES["one"][[0]], rate=0.7).seen == (True,)
+    assert attribute_pictures(method, fitted, SOURCES["one"][[0]], **own, rate=0.7).seen == (True,)
 
 
 @every_attributor
 def test_a_fit_is_stored_read_and_used_again(row, fits, tmp_path):
-    method, fitted = fits(row)
+    method, fitted, own = fits(row)
     read = FittedSources.load(fitted.save(tmp_path / "attributor"), method.name)
     assert read.hash == fitted.hash
     assert type(method)(**read.own_settings) == method
     assert read.hash in (tmp_path / "attributor" / "README.md").read_text()
-    first, second = (attribute_pictures(method, one, ASKED, rate=0.7) for one in (fitted, read))
+    first, second = (attribute_pictures(method, one, ASKED, **own, rate=0.7) for one in (fitted, read))
     assert first.to_dict() == second.to_dict()
     with pytest.raises(BadInput, match="fitted by .* with other settings"):
-        attribute_pictures(type(method)(**{**row.small, "seed": 1}), read, ASKED)
+        attribute_pictures(type(method)(**{**row.small, "seed": 1}), read, ASKED, **own)
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 
-from intaglio.audit.attribution.family import SourceAttributor
+from intaglio.audit.attribution.family import NO_MODELS, SourceAttributor
 from intaglio.audit.attribution.fitted_sources import FittedSources, plain_settings
 from intaglio.audit.attribution.result import SourceScores
+from intaglio.audit.attribution.source_models import Models, check_models, check_same
 from intaglio.audit.attribution.source_p_values import source_p_values
 from intaglio.errors import BadInput, require
 from intaglio.images.image_set import ImageSet
@@ -15,7 +16,13 @@ MOST_SHOWN = 60
 
 
 def attribute_pictures(
-    method: SourceAttributor, fitted: FittedSources, images: ImageSet, *, rate: float = 0.05, run: Run = Run.none()
+    method: SourceAttributor,
+    fitted: FittedSources,
+    images: ImageSet,
+    *,
+    models: Models = NO_MODELS,
+    rate: float = 0.05,
+    run: Run = Run.none(),
 ) -> SourceScores:
     """The sources that fit each picture, and the one it is attributed to where only one does.
 
@@ -23,12 +30,13 @@ def attribute_pictures(
         method: that was fitted, with the settings of then.
         fitted: to pictures of known sources.
         images: pictures to attribute, one or more, of the sources' size.
+        models: those that the sources were fitted with, for a method that asks them.
         rate: share of a source's pictures that may be attributed to another, at most; in (0, 1).
         run: progress, records and pictures go there; a killed call goes on after what was stored.
 
     Raises:
-        BadInput: for no pictures, for such of another size than the sources', and for a fit of another method or of
-            other settings.
+        BadInput: for no pictures, for such of another size than the sources', and for a fit of another method, of other
+            settings or of other models.
         IntaglioError: for numbers that are not finite.
     """
     require(0 < rate < 1, f"rate must lie between 0 and 1, not {rate}")
@@ -44,7 +52,9 @@ def attribute_pictures(
             f"the sources were fitted by {fitted.method} with other settings; take the method as it was then, or fit "
             "them again"
         )
-    judged = method.judged(fitted.tensors, len(fitted.sources), images, run, "pictures")
+    check_models(method, fitted.sources, models)
+    check_same(fitted, models)
+    judged = method.judged(fitted.tensors, len(fitted.sources), images, models, run, "pictures")
     known = {*fitted.taught, *fitted.held}
     shown = range(0) if run.folder is None else range(len(images))[:MOST_SHOWN]
     return SourceScores(

@@ -47,6 +47,8 @@ class FittedSources:
     """Of the held-out pictures, in the same order."""
     tensors: Mapping[str, Tensor] = field(repr=False)
     """Tensors that were learnt, by name."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of the sources' models that the method asks, by source; none where it looks at pictures alone."""
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -77,7 +79,8 @@ class FittedSources:
     @property
     def _about(self) -> dict[str, Any]:
         about = {"kind": KIND, "method": self.method, "settings": dict(self.settings), "sources": list(self.sources)}
-        return about | {"size": list(self.size), "taught": list(self.taught), "held": list(self.held)}
+        about |= {"size": list(self.size), "taught": list(self.taught), "held": list(self.held)}
+        return about | ({"models": dict(self.models)} if self.models else {})
 
     @property
     def _stored(self) -> dict[str, Tensor]:
@@ -122,6 +125,7 @@ class FittedSources:
                 held=tuple(map(str, about["held"])),
                 held_numbers=numbers,
                 tensors=tensors,
+                models={str(name): str(one) for name, one in dict(about.get("models", {})).items()},
             )
             whole = found.hash == fields.text("hash")
         except (KeyError, TypeError, ValueError) as error:
@@ -151,6 +155,7 @@ class FittedSources:
                 "|---|---|---|---|---|---|",
                 *rows,
                 "",
+                *(f"Model of {one_line(name)}: {one}\n" for name, one in self.models.items()),
                 "Settings:",
                 "",
                 *(f"    {name} = {json.dumps(value)}" for name, value in self.settings.items()),

@@ -17,7 +17,7 @@ from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.enlargement import enlargement_figures
 from intaglio.bench.sample.inner_steps import inner_step_figures
 from intaglio.bench.sample.led_classes import led_class_figures
-from intaglio.bench.sample.reconstruction import reconstruction_figures
+from intaglio.bench.sample.recovered_pictures import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.bench.sample.trained_rows import (
     TrainedParts,

@@ -1,6 +1,5 @@
 """`intaglio audit attribution METHOD`: the known source that made a picture, or none of them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,12 +11,14 @@ import tyro
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
+from intaglio.commands.kit.named_paths import named_paths
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.audit.attribution.family import SourceAttributor
     from intaglio.audit.attribution.fitted_sources import FittedSources
     from intaglio.audit.attribution.result import SourceScores
+    from intaglio.audit.attribution.source_models import Models
     from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
     from intaglio.runs.run import Run
@@ -31,7 +32,6 @@ FITTED = "attributor"
 """Folder, in that of the run, of what was fitted."""
 LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif"})
 """Suffixes of formats that may leave traces of their own."""
-SOURCE_NAME = re.compile(r"\w[\w .+-]{0,59}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
     """The pictures to attribute: a folder or a file."""
     fitted: Path | None = None
     """Folder attributor of an earlier run, in place of --source; its settings are taken."""
+    model: tuple[str, ...] = ()
+    """Models of sources, as NAME=MODEL with a source's name, for a method that asks them: each a diffusers folder, a
+    .safetensors file, a LoRA's too, or an embedded model. A source may have none."""
+    like: Path | None = None
+    """A diffusers folder that gives what a model lacks; the base of a LoRA."""
     fpr: float = 0.05
     """Share of a source's pictures that may be attributed to another, at most; above 0 and below 1."""
     resolution: int | None = None
@@ -65,20 +70,30 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
 
     def check_early(self) -> None:
-        """Raises `BadInput` for sources that are no two folders of pictures, or that are given beside a fit."""
+        """Raises `BadInput` for sources that are no two folders of pictures, or that are given beside a fit, and for
+        words that name no model of a source.
+        """
+        named = self._models
         if self.fitted is not None:
             if self.source:
                 raise BadInput("the sources are those of --fitted, so --source would have no effect; leave it out")
             if self.resolution is not None:
                 raise BadInput("pictures are read as those of --fitted were; leave --resolution out")
             return
+        if unknown := [name for name in named if name not in self._folders]:
+            raise BadInput(
+                f"there is no source called {unknown[0]}, whose model is given; call it as one of: "
+                f"{', '.join(self._folders)}"
+            )
         self._listed_sources  # noqa: B018 - lists the folders
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.audit.attribution.cost import attribution_plan
         from intaglio.audit.attribution.result import SourceScores
+        from intaglio.audit.attribution.source_models import check_models, check_same
 
+        models = self._loaded_models()
         if self.fitted is not None:
             method, fitted = self._stored(self.fitted)
             images = self.load_pictures(self.images, fitted.size[0])
@@ -92,8 +107,12 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
             inputs = {
                 f"source {name}": described(self._folders[name], one.fingerprint) for name, one in sources.items()
             }
+        check_models(method, fitted.sources if fitted is not None else sorted(sources), models)
+        if fitted is not None:
+            check_same(fitted, models)
+        inputs |= {f"model {name}": described(self._models[name], one.fingerprint) for name, one in models.items()}
         counts = {name: len(one) for name, one in sources.items()}
-        plan = attribution_plan(method, counts, len(images), images.pixels.shape[-1])
+        plan = attribution_plan(method, counts, len(images), images.pixels.shape[-1], models)
         if self.dry_run and self.ends_with(plan):
             return 0
         with self._open(method, inputs, images) as run:
@@ -101,7 +120,7 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
                 self.begin(run, plan)
                 for warning in dict.fromkeys((*self._warnings(sources), *images.warnings)):
                     run.warn(warning)
-                self._attribute(method, fitted, sources, images, run)
+                self._attribute(method, fitted, sources, images, models, run)
         folder = Path(run.folder or ".")
         _report(cast(SourceScores, SourceScores.load(folder)), folder)
         return 0
@@ -113,23 +132,33 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
     @cached_property
     def _folders(self) -> dict[str, Path]:
         """The folder of each source. Raises `BadInput` for words that name none."""
-        found: dict[str, Path] = {}
-        for word in self.source:
-            name, equals, folder = word.partition("=")
-            if not equals or not folder or not SOURCE_NAME.fullmatch(name):
-                raise BadInput(
-                    "--source takes NAME=FOLDER, the name of at most 60 letters, digits, blanks, dots, + or -, not "
-                    f"{word!r}"
-                )
-            if name in found:
-                raise BadInput(f"two sources are called {name}; give each a name of its own")
-            found[name] = Path(folder)
+        found = named_paths("--source", self.source, "NAME=FOLDER", "sources")
         if not 2 <= len(found) <= MOST_SOURCES:
             raise BadInput(
                 f"sources are told from each other: give 2 to {MOST_SOURCES} with --source NAME=FOLDER, or what was "
                 "fitted with --fitted"
             )
         return found
+
+    @cached_property
+    def _models(self) -> dict[str, Path]:
+        """The model of each source that has one. Raises `BadInput` for words that name none."""
+        return named_paths("--model", self.model, "NAME=MODEL", "models")
+
+    def _loaded_models(self) -> "Models":
+        """The models of sources, read. Raises `BadInput` where the method asks none, or lacks some."""
+        from intaglio.commands.kit.inputs import noted
+        from intaglio.models.diffusion.loading import load_model
+
+        if self.model and not self._method.needs_models:
+            raise BadInput(
+                f"{self._method.name} looks at pictures alone, so a model would have no effect; leave --model out"
+            )
+        if self._method.needs_models and not self.model:
+            raise BadInput(f"{self._method.name} asks the sources' models; give one or more with --model NAME=MODEL")
+        return {
+            name: noted(load_model(path, like=self.like, device=self.device)) for name, path in self._models.items()
+        }
 
     @cached_property
     def _listed_sources(self) -> "dict[str, Listing]":
@@ -198,13 +227,14 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
         fitted: "FittedSources | None",
         sources: "Mapping[str, ImageSet]",
         images: "ImageSet",
+        models: "Models",
         run: "Run",
     ) -> None:
         from intaglio.audit.attribution.audit import attribute_pictures
 
         folder = Path(run.folder or ".")
-        found = fitted or method.fit(sources, run=run)
-        scores = attribute_pictures(method, found, images, rate=self.fpr, run=run)
+        found = fitted or method.fit(sources, models=models, run=run)
+        scores = attribute_pictures(method, found, images, models=models, rate=self.fpr, run=run)
         if scores.too_few:
             run.warn(
                 f"too few pictures of {', '.join(scores.too_few)} are held out to rule it out at a rate of "

@@ -10,7 +10,7 @@ import tyro
 
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
-from intaglio.commands.kit.named_folders import named_folders
+from intaglio.commands.kit.named_paths import named_paths
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
 
     @cached_property
     def _trained(self) -> dict[str, Path]:
-        return named_folders("--train", self.train, "class")
+        return named_paths("--train", self.train, "NAME=FOLDER", "classes")
 
     @cached_property
     def _judged(self) -> dict[str, Path]:
-        return named_folders("--judge", self.judge, "class")
+        return named_paths("--judge", self.judge, "NAME=FOLDER", "classes")
 
     def _read(self, folders: Mapping[str, Path]) -> "dict[str, ImageSet]":
         return {name: self.load_pictures(folder, self.resolution) for name, folder in folders.items()}

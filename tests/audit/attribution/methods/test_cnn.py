@@ -34,9 +34,9 @@ def test_the_accuracy_is_near_the_best_that_there_is_for_planted_patterns():
     sources = {"one": tiled(0, 800, side, size=size), "two": tiled(1, 800, side, size=size)}
     method = SourceCNN(epochs=5, rows=96, widths=(32, 32), learning_rate=1e-2, processed=0.0)
     taught = PictureSources.of(sources)
-    learnt, right = method.learn(taught, Run.none()), []
+    learnt, right = method.learn(taught, {}, Run.none()), []
     for k in (0, 1):
-        judged = method.judge(learnt, tiled(k, 400, side, size=size, seed=1).pixels)
+        judged = method.judge(learnt, tiled(k, 400, side, size=size, seed=1).pixels, {})
         right.append(judged.log_posterior.argmax(1) == k)
     accuracy = float(torch.cat(right).double().mean())
     assert accuracy >= 0.5 + 0.9 * (best - 0.5)

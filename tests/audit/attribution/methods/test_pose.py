@@ -92,8 +92,8 @@ def test_it_tells_planted_sources_apart_and_is_surer_of_them_than_of_a_third():
     size = 6 / 255
     taught = PictureSources.of({name: tiled(k, 48, 8, size=size) for k, name in enumerate("ab")})
     method = POSE(epochs=6, rows=16, widths=(16, 16), learning_rate=3e-3, temperature=1.0)
-    learnt = method.learn(taught, Run.none())
-    judged = [method.judge(learnt, tiled(k, 60, 8, size=size, seed=1).pixels) for k in range(3)]
+    learnt = method.learn(taught, {}, Run.none())
+    judged = [method.judge(learnt, tiled(k, 60, 8, size=size, seed=1).pixels, {}) for k in range(3)]
     for k in (0, 1):
         assert (judged[k].log_posterior.argmax(1) == k).double().mean() > 0.9
     assert torch.equal(judged[0].knownness, judged[0].log_posterior.amax(1))

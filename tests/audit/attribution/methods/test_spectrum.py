@@ -52,7 +52,7 @@ def test_knownness_is_the_mixture_of_normal_densities():
     rows, spread = ring_powers(pixels, 4).double().numpy(), torch.diag(1 / torch.tensor([1.0, 2, 3, 4])).numpy()
     each = [multivariate_normal(centre.numpy(), spread).logpdf(rows) for centre in learnt["centres"]]
     known = torch.logsumexp(torch.from_numpy(np.stack(each)), 0) - math.log(2)
-    judged = method.judge(learnt, pixels)
+    judged = method.judge(learnt, pixels, {})
     torch.testing.assert_close(judged.knownness, known)
     torch.testing.assert_close(judged.log_posterior, torch.full((2, 2), -math.log(2)).double())
 
@@ -81,5 +81,5 @@ def test_numbers_of_pictures_are_no_prior():
         method = Spectrum(rings=2, penalty=1e9)
         fitted = method.fit({name: coloured(k, count, 16) for k, (name, count) in enumerate(sources.items())})
         even = torch.full((4, len(sources)), -math.log(len(sources))).double()
-        found = method.judge(fitted.tensors, coloured(0, 4, 16, seed=2).pixels).log_posterior
+        found = method.judge(fitted.tensors, coloured(0, 4, 16, seed=2).pixels, {}).log_posterior
         torch.testing.assert_close(found, even, atol=2e-3, rtol=0)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from intaglio.audit.attribution.family import JudgedPictures, Learnt, SourceAttributor
 from intaglio.audit.attribution.picture_sources import PictureSources
 from intaglio.audit.attribution.post_processing import post_processed
+from intaglio.audit.attribution.source_models import Models
 from intaglio.audit.attribution.source_network import (
     HEAD,
     INPUTS,
@@ -82,7 +83,7 @@ class SourceCNN(SourceAttributor):
         sound = self.widths and all(1 <= width <= 4096 for width in self.widths)
         require(bool(sound), f"widths must be one number or more, each of 1 to 4096, not {self.widths}")
 
-    def learn(self, sources: PictureSources, run: Run) -> Learnt:
+    def learn(self, sources: PictureSources, models: Models, run: Run) -> Learnt:
         """The trained network, and what the knownness needs of the pictures' features."""
         network = new_network(sources.names, self.widths, self.seed).train()
         weights, pixels = source_weights(sources.labels, len(sources.names)), sources.images.pixels
@@ -114,13 +115,17 @@ class SourceCNN(SourceAttributor):
         """A pass of blank pictures through a network of this size, and back."""
         return blank_update(self.widths, sources, self.rows, side)
 
-    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:
+    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """By the network's logits and features."""
         network = network_of(learnt, self.widths)
         features = network.features(network_input(pixels, self.input))
         logits = network.heads[HEAD](features)
         posterior = torch.log_softmax(logits.double(), 1)
         return JudgedPictures(posterior, knownness_of(logits, features, learnt, self.knownness))
+
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """The network's features, before its head."""
+        return network_of(learnt, self.widths).features(network_input(pixels, self.input))
 
     def forget(self, run: Run) -> None:
         """Drops the state of the training."""

@@ -20,6 +20,7 @@ from intaglio.audit.attribution.simulated_sources import (
     triplet_loss,
     unpacked_net,
 )
+from intaglio.audit.attribution.source_models import Models
 from intaglio.audit.attribution.source_network import (
     HEAD,
     batch_of,
@@ -104,7 +105,7 @@ class POSE(SourceAttributor):
         sound = self.widths and all(1 <= width <= 4096 for width in self.widths)
         require(bool(sound), f"widths must be one number or more, each of 1 to 4096, not {self.widths}")
 
-    def learn(self, sources: PictureSources, run: Run) -> Learnt:
+    def learn(self, sources: PictureSources, models: Models, run: Run) -> Learnt:
         """The trained network."""
         network = new_network(sources.names, self.widths, self.seed).train()
         weights, pixels = source_weights(sources.labels, len(sources.names)), sources.images.pixels
@@ -156,11 +157,15 @@ class POSE(SourceAttributor):
         """A pass of blank pictures, each in three views, through a network of this size, and twice back."""
         return blank_update(self.widths, sources, 4 * self.rows, side)
 
-    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:
+    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """By the network's logits; the knownness is the largest log posterior."""
         logits = network_of(learnt, self.widths).logits(1 - cosine_transform(pixels), HEAD)
         posterior = torch.log_softmax(self._scaled(logits.double()), 1)
         return JudgedPictures(posterior, posterior.amax(1))
+
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """The network's features, before its head."""
+        return network_of(learnt, self.widths).features(1 - cosine_transform(pixels))
 
     def forget(self, run: Run) -> None:
         """Drops the state of the training."""

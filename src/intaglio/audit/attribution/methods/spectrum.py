@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.attribution.family import JudgedPictures, Learnt, SourceAttributor
+from intaglio.audit.attribution.feature_classes import fitted_classes, judged_rows, standardised
 from intaglio.audit.attribution.picture_sources import PictureSources
+from intaglio.audit.attribution.source_models import Models
 from intaglio.errors import BadInput, require
 from intaglio.images.filters import medians
 from intaglio.images.image_set import ImageSet
@@ -57,10 +59,8 @@ class Spectrum(SourceAttributor):
                 "or larger pictures"
             )
 
-    def learn(self, sources: PictureSources, run: Run) -> Learnt:
+    def learn(self, sources: PictureSources, models: Models, run: Run) -> Learnt:
         """Mean and deviation of the features, coefficients, and the normal distributions."""
-        from sklearn.covariance import LedoitWolf
-        from sklearn.linear_model import LogisticRegression
 
         def features(part: ImageSet) -> dict[str, Tensor]:
             return {str(k): column for k, column in enumerate(ring_powers(part.pixels, self.rings).T)}
@@ -68,34 +68,15 @@ class Spectrum(SourceAttributor):
         key = digest([self.name, asdict(self)])
         found = in_batches(run, f"{self.name} features", key, sources.images, features, batch=self.batch)
         rows = torch.stack([found[str(k)] for k in range(self.rings)], 1).double()
-        mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-6)
-        rows, labels = (rows - mean) / deviation, sources.labels
-        order = sorted(range(len(rows)), key=lambda i: sources.images.hashes[i])  # sums do not depend on files' names
-        rows, labels = rows[order], labels[order]
-        logistic = LogisticRegression(C=1 / self.penalty, max_iter=10_000, tol=1e-6).fit(rows.numpy(), labels.numpy())
-        weights, bias = torch.from_numpy(logistic.coef_), torch.from_numpy(logistic.intercept_)
-        if len(sources.names) == 2:  # one row for the log odds of the second
-            weights, bias = torch.cat([-weights, weights]) / 2, torch.cat([-bias, bias]) / 2
-        centres = torch.stack([rows[labels == k].mean(0) for k in range(len(sources.names))])
-        shared = LedoitWolf(assume_centered=True).fit((rows - centres[labels]).numpy())
-        return {
-            "mean": mean,
-            "deviation": deviation,
-            "weights": weights,
-            "bias": bias - torch.bincount(labels).double().log(),  # all sources alike beforehand
-            "centres": centres,
-            "precision": torch.linalg.inv(torch.from_numpy(shared.covariance_)),
-        }
+        return fitted_classes(rows, sources.labels, sources.images.hashes, len(sources.names), self.penalty)
 
-    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"]) -> JudgedPictures:
+    def judge(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> JudgedPictures:
         """By the logistic regression, and by the normal distributions."""
-        rows = (ring_powers(pixels, self.rings).double() - learnt["mean"]) / learnt["deviation"]
-        posterior = torch.log_softmax(rows @ learnt["weights"].T + learnt["bias"], 1)
-        apart = rows[:, None] - learnt["centres"]
-        squares = torch.einsum("nkf,fg,nkg->nk", apart, learnt["precision"], apart)
-        scale = torch.linalg.slogdet(learnt["precision"] / (2 * torch.pi)).logabsdet
-        density = torch.logsumexp(scale / 2 - squares / 2, 1) - torch.tensor(squares.shape[1]).double().log()
-        return JudgedPictures(posterior, density)
+        return judged_rows(learnt, ring_powers(pixels, self.rings))
+
+    def features(self, learnt: Learnt, pixels: Float[Tensor, "n 3 h w"], models: Models) -> Float[Tensor, "n f"]:
+        """Log powers, standardised."""
+        return standardised(learnt, ring_powers(pixels, self.rings))
 
 
 def ring_powers(pixels: Float[Tensor, "n 3 h w"], rings: int) -> Float[Tensor, "n f"]:
