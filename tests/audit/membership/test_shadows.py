@@ -80,6 +80,16 @@ def tuned(tmp_path_factory):
     return folder
 
 
+def test_a_tune_of_a_half_says_what_it_was_tuned_on_and_is_another_run(tuned, tmp_path):
+    words = "--prompt cat --steps 1 --watch-every 0 --sample-count 0 --rank 1 --batch 1 --half 3 --quiet"
+    given = ["--model", tuned / "base", "--images", tuned / "pool", "--runs", tmp_path]
+    assert cli.main(["finetune", "lora", *words.split(), *map(str, given)]) == 0
+    (run,) = shadow_runs([tmp_path])
+    assert run.members == set(TrainingSet(ImageSet.load(tuned / "pool", 16), "cat").half(3).images.hashes)
+    assert run.weights.is_file()
+    assert json.loads((run.folder / "run.json").read_text())["settings"]["half"] == 3
+
+
 def test_runs_of_halves_say_what_they_were_tuned_on(tuned):
     runs = shadow_runs([tuned / "runs"])
     pool = ImageSet.load(tuned / "pool", 16)

@@ -1,7 +1,7 @@
 """`Shadows`: models tuned as the suspect was, each on pictures that are known, which the suspect is compared with."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -12,6 +12,7 @@ from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.shadow_runs import ShadowRun
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_suspect
 from intaglio.runs.plain_json import digest
@@ -32,7 +33,7 @@ class Shadow:
     @classmethod
     def of(cls, model: LatentDiffusion, trained_on: ImageSet) -> "Shadow":
         """A model in memory."""
-        return cls(model.name, model.fingerprint, frozenset(trained_on.hashes), lambda: model)
+        return cls(model.name, model.fingerprint, frozenset(trained_on.hashes), partial(_itself, model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Shadows:
     """Shadow models, ordered by fingerprint, so that the order in which they are given means nothing."""
 
     every: tuple[Shadow, ...]
+    _checked: set[tuple[str, str]] = field(default_factory=set)
+    """Fingerprints of the suspects and bases that they were found to go with."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", tuple(sorted(self.every, key=lambda one: one.fingerprint)))
@@ -53,12 +56,16 @@ class Shadows:
     def read(cls, runs: Sequence[ShadowRun], base: LatentDiffusion, device: torch.device | str = "cpu") -> "Shadows":
         """The models of fine-tunes of `base`, each read once for its fingerprint, and again when it is asked.
 
+        One that shares the weights of the base stays in memory.
+
         Raises `BadInput` for a model that does not fit the base.
         """
         found = []
         for run in runs:
             load = partial(_loaded, run, base, device)
-            found.append(Shadow(run.folder.name, load().fingerprint, run.members, load))
+            model = load()
+            kept = partial(_itself, model) if isinstance(model, Adapted) else load
+            found.append(Shadow(run.folder.name, model.fingerprint, run.members, kept))
         return cls(tuple(found))
 
     def __len__(self) -> int:
@@ -78,6 +85,9 @@ class Shadows:
 
     def check_models(self, suspect: LatentDiffusion, base: LatentDiffusion | None) -> None:
         """Raises `BadInput` for a shadow that is the suspect, the base or another shadow, or of another kind."""
+        pair = suspect.fingerprint, "" if base is None else base.fingerprint
+        if pair in self._checked:
+            return
         reference, seen = suspect if base is None else base, dict[str, str]()
         for shadow in self.every:
             if shadow.fingerprint in seen:
@@ -99,6 +109,7 @@ class Shadows:
                 )
             if base is not None and model.same_weights(base):
                 raise BadInput(f"the shadow {shadow.name} has the weights of the base; leave it out")
+        self._checked.add(pair)
 
     def check_pool(self, method: str, pictures: AuditPictures, *, drawn_controls: bool) -> tuple[str, ...]:
         """Checks that questioned pictures and controls were alike to the shadows; returns warnings.
@@ -119,6 +130,10 @@ class Shadows:
                 "false-positive rate may be higher than asked; tune shadows on halves of both together",
             )
         return ()
+
+
+def _itself(model: LatentDiffusion) -> LatentDiffusion:
+    return model
 
 
 def _loaded(run: ShadowRun, base: LatentDiffusion, device: torch.device | str) -> LatentDiffusion:

@@ -16,7 +16,7 @@ from intaglio.models.diffusion.conditioning import Conditioning
 SMALL = {"levels": 2, "batch": 1}
 BAD = {"levels": 0}
 PIECES = {"micro_batch": 1}
-VARIANTS = {"each": {"SMALL": {"aggregate": "mean-norm"}, "BAD": {"aggregate": "none"}, "PIECES": {}}}
+VARIANTS = {"each": {"SMALL": {"aggregate": "mean-norm"}, "BAD": {"levels": 0}, "PIECES": {}}}
 
 
 class Scaled(torch.nn.Module):

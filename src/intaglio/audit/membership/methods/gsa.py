@@ -121,9 +121,9 @@ class GSA(ShadowScore):
         names = [name for name, weight in network.named_parameters() if weight.is_floating_point()]
         latents = latent.expand_as(noise)
 
-        def loss(*samples: Tensor) -> Tensor:
+        def loss(z: Tensor, eps: Tensor, t: Tensor) -> Tensor:
             with arithmetic(model.model, model.precision):
-                return model.model.error(*samples, text).float().sum() / len(times)
+                return model.model.error(z, eps, t, text).float().sum() / len(times)
 
         norms, sums = torch.zeros(len(names), dtype=torch.float64), dict[str, Tensor]()
         for piece in pieces(len(times), self._at_once):
