@@ -56,7 +56,8 @@ def _call(calls: "DenoiserCalls", inputs: "AuditInputs", rows: int) -> "Step":
             return denoiser_step(inputs.reference, rows)
     if calls.gradient == "all weights":
         with inputs.reference.frozen():
-            inputs.reference.denoiser.requires_grad_(True)
+            for weight in inputs.reference.denoiser.parameters():
+                weight.requires_grad_(weight.is_floating_point())
             return denoiser_step(inputs.reference, rows, train=True)
     with _differing_weights(inputs):
         return denoiser_step(inputs.reference, rows, train=True)
