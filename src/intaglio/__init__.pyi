@@ -46,6 +46,7 @@ from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
 from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.shrink.methods.gptq import GPTQ as GPTQ
+from intaglio.audit.membership.methods.gsa import GSA as GSA
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
@@ -64,6 +65,7 @@ from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDiv
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+from intaglio.audit.membership.methods.lira import LiRA as LiRA
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning

@@ -2,12 +2,14 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 import tiny
+from half_tunes import folder_of_noise, half_tunes
 from intaglio import cli
 from intaglio.audit.membership.family import Authentication
 from intaglio.audit.membership.methods.pia import PIA
@@ -27,8 +29,24 @@ def models(tmp_path_factory):
     return tiny.pair_folders(tmp_path_factory.mktemp("models"))
 
 
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory, models):
+    """Gives, made when it is asked for, the runs of shadow models on the questioned pictures and the controls."""
+
+    @cache
+    def made() -> Path:
+        folder = tmp_path_factory.mktemp("halves")
+        for part, count, seed in (("images", 2, 1), ("controls", 4, 2)):
+            folder_of_noise(folder / part, count, seed)
+            for picture in (folder / part).iterdir():
+                picture.rename(folder / f"{part}-{picture.name}")
+        return half_tunes(models[0], folder, folder / "runs", (1, 2, 14, 38))
+
+    return made
+
+
 @pytest.fixture
-def scene(tmp_path, models, capsys):
+def scene(tmp_path, models, capsys, halves):
     """Runs an audit of tiny models; returns the exit code, standard output and standard error."""
     for folder, count, seed in (("images", 2, 1), ("controls", 4, 2), ("holdouts", 2, 3)):
         pixels = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
@@ -39,6 +57,9 @@ def scene(tmp_path, models, capsys):
     def run(method, *words, suspect=models[1], base=models[0]):
         inputs = ["--suspect", str(suspect), "--base", str(base), "--images", str(tmp_path / "images")]
         places = ["--controls", str(tmp_path / "controls"), "--runs", str(tmp_path / "runs")]
+        if load(VERBS["authenticate"].methods[method].target).needs_shadows:
+            inputs += ["--shadows", str(halves())]
+            capsys.readouterr()
         code = cli.main(["authenticate", method, *inputs, *places, *FAST[method], "--quiet", "--fpr", "0.2", *words])
         said = capsys.readouterr()
         return code, said.out, said.err
@@ -138,6 +159,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert record["settings"].get("two_sided") == (["score"] if tails == 2 else None)
     assert record["settings"]["prompt"] == ("" if own else "cat")
     assert set(record["inputs"]) >= {"suspect", "base", "images", "controls"}
+    assert ("shadows" in record["inputs"]) is kind.needs_shadows
     assert len(list((folder / "records" / "picture").iterdir())) == 6
     assert not list((folder / "states").glob("*")) if (folder / "states").exists() else True
 

@@ -7,6 +7,7 @@ import torch
 
 import tiny
 from intaglio.audit.membership.family import Authenticator
+from intaglio.audit.membership.shadows import Shadows
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -76,8 +77,22 @@ def captioned(images: ImageSet, *texts: str) -> ImageSet:
     return replace(images, captions=texts or tuple(f"{content[:6]} cat" for content in images.hashes))
 
 
+def shadows(model: LatentDiffusion, images: ImageSet, count: int = 4) -> Shadows:
+    """Shadow models, each said to be tuned on every second picture, from the first or from the next."""
+    return Shadows.of(_nudges(model, count), [images[k % 2 :: 2] for k in range(count)])
+
+
+@cache
+def _nudges(model: LatentDiffusion, count: int) -> list[LatentDiffusion]:
+    return [nudged(model, seed=10 + k) for k in range(count)]
+
+
 def audited(method: Authenticator, suspect, base, images: ImageSet, *, prompt: str = "cat", **further):
-    """A method's call, with captions for one that needs them."""
+    """A method's call, with captions for one that needs them, and shadow models likewise."""
+    if method.needs_shadows:
+        # By content, so that the same pictures in another order are those that the same shadows were tuned on.
+        order = sorted(range(len(images)), key=lambda place: images.hashes[place])
+        further = {"shadows": shadows(suspect if base is None else base, images[order]), **further}
     if method.own_captions == "needed":
         return method(suspect, base, captioned(images), own_captions=True, **further)
     return method(suspect, base, images, prompt=prompt, **further)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.randomness import seed_32bit
+from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import settled
 from intaglio.sampling.loop import sample
@@ -75,6 +75,20 @@ class TrainingSet:
             listed = ", ".join(f"{one} and {two}" for one, two in pairs)
             found.append(f"pictures that look the same weigh double in training: {listed}")
         return found
+
+    def half(self, seed: int) -> "TrainingSet":
+        """A random half of the different pictures, rounded down, with all class pictures.
+
+        It is a function of the seed and of the pictures' contents, whatever their order. Raises `BadInput` where there
+        is no half of one picture.
+        """
+        different = sorted(set(self.images.hashes))
+        if len(different) < 2:
+            raise BadInput("there is no half of a single picture; give more of them, or leave --half out")
+        order = torch.randperm(len(different), generator=generator(seed, "half of a training set"))
+        chosen = {different[place] for place in order[: len(different) // 2].tolist()}
+        kept = self.images[[i for i, content in enumerate(self.images.hashes) if content in chosen]]
+        return replace(self, images=replace(kept, warnings=self.images.warnings))
 
     def head(self, count: int) -> "TrainingSet":
         """The first `count` pictures, and as many class pictures."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from intaglio.audit.membership.family import AuditInputs, Authenticator
     from intaglio.audit.membership.pictures import AuditPictures
     from intaglio.audit.membership.result import AuditResult
+    from intaglio.audit.membership.shadows import Shadows
     from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
@@ -71,6 +72,9 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
     """Signals of the verdict: `score`, the method's own; one of its signals; or another method, run with its
     defaults. Several are combined. None takes the method's own score, or `update-alignment` for a method whose
     pictures are the evidence and whose score is weaker."""
+    shadows: tuple[Path, ...] = ()
+    """Runs of fine-tunes of the suspect's recipe on halves of known pictures (`intaglio finetune ... --half`), or
+    folders that hold them; for methods that compare the suspect with such shadow models."""
     similarity: str = "ssim"
     """Similarity of a recovery and its original: ssim, embedded, or the path of a local encoder. A TorchScript file is
     a program, and is run only where all it can do is compute."""
@@ -79,6 +83,28 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         super().__post_init__()
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for shadow models that no method of this audit needs, or that are missing or too few."""
+        from intaglio.audit.membership import shadow_runs
+
+        needing = [name for name, target in self._asked.items() if class_variable(target, "needs_shadows")]
+        if needing and not self.shadows:
+            raise BadInput(f"{needing[0]} {shadow_runs.NEEDS_SHADOWS}")
+        if self.shadows and not needing:
+            raise BadInput(f"{next(iter(self._asked))} {shadow_runs.NO_USE_FOR_SHADOWS}")
+        count = len(shadow_runs.shadow_runs(self.shadows))
+        for name in needing:
+            usual = (class_variable(self._asked[name], about) for about in ("fewest_shadows", "usual_shadows"))
+            shadow_runs.check_shadow_count(name, count, *usual)
+
+    @cached_property
+    def _asked(self) -> dict[str, str]:
+        """The sources of the method and of those signals that are methods, by name, without torch."""
+        methods, kind = VERBS["authenticate"].methods, type(self.method)
+        own = f"{kind.__module__}:{kind.__name__}"
+        name = next((name for name, method in methods.items() if method.target == own), own.rpartition(".")[2])
+        return {name: own} | {name: methods[name].target for name in self.signals if name in methods}
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for too few controls for the rate that is asked for, and for captions that are missing."""
@@ -92,6 +118,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        from intaglio.audit.membership.audit import check_pool
         from intaglio.audit.membership.family import AuditInputs, check_captions
         from intaglio.audit.membership.pictures import AuditPictures, likenesses
         from intaglio.audit.membership.result import AuditResult
@@ -107,7 +134,10 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
                 if part is not None:
                     check_captions(method, self.prompt, part)
         check_controls(len(pictures.of_role("controls")), self.fpr, sides=self._sides)  # equal ones count once
-        inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity, self.own_captions)
+        shadows = self._shadows(suspect, base)
+        compared = None if self.alone else base
+        inputs = AuditInputs(suspect, compared, self.prompt, similarity, self.own_captions, shadows)
+        check_pool((self._method, *self._companions.values()), inputs, pictures)
         if self.dry_run and self.ends_with(self._plan(inputs, pictures), self._energy(inputs, len(pictures.images))):
             return 0
         with self._open(inputs, sets, base) as run:
@@ -190,6 +220,17 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         found.save(Path(run.folder or "."))
         run.finish({**found.figures(), **energy}, ("verdict.json", "scores.csv", "images"))
 
+    def _shadows(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> "Shadows | None":
+        """The shadow models, which fit the base and are neither it nor the suspect; None where none are given."""
+        from intaglio.audit.membership.shadow_runs import shadow_runs
+        from intaglio.audit.membership.shadows import Shadows
+
+        if not self.shadows:
+            return None
+        found = Shadows.read(shadow_runs(self.shadows), base, self.device)
+        found.check_models(suspect, base)
+        return found
+
     def _similarity(self) -> "Similarity | None":
         """The similarity, where a method that is run uses one."""
         from intaglio.metrics.similarity.measures import load_similarity
@@ -224,6 +265,8 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
                 known[name] = described(path, part.fingerprint)
         if inputs.similarity is not None:
             known["similarity"] = described(self.similarity, inputs.similarity.hash)
+        if inputs.shadows is not None:
+            known["shadows"] = described(", ".join(map(str, self.shadows)), inputs.shadows.fingerprint)
         both = [name for name in self._signals if self._companions.get(name, self._method).sides == "both"]
         own = {
             "prompt": self.prompt,

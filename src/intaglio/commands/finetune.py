@@ -9,6 +9,7 @@ import tyro
 
 from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.adapt.settings import Watch
+from intaglio.audit.membership.shadow_runs import RECORD
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
@@ -128,6 +129,9 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
     """Name of the result on its card, and in kohya's layout of its file; none takes the folder's name."""
     format: Literal["diffusers", "kohya"] = "diffusers"
     """Layout of a LoRA file."""
+    half: int | None = None
+    """Tune on a random half of the pictures, drawn by this seed: for shadow models, which `intaglio authenticate`
+    compares a suspect with. None tunes on all."""
     watch_every: int | None = None
     """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
     None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
@@ -170,6 +174,7 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
     def _on(self, loaded: "LatentDiffusion", processes: "Processes") -> int:
         """The work of this process on the base as it is stored; returns the exit code."""
         known = self.load_training_set(loaded.resolution)
+        known = known if self.half is None else known.half(self.half)
         return replace(self, method=cast("M", self._method.fitted(known)))._with(known, loaded, processes)
 
     def _with(self, known: "TrainingSet", loaded: "LatentDiffusion", processes: "Processes") -> int:
@@ -254,6 +259,7 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
         own = ("prompt", "class_prompt", "class_count", "format", *IN_RESULT)
         settings = {**asdict(self._method), **{key: getattr(self, key) for key in own}, "name": self._name}
         settings |= self.budget_settings()
+        settings |= {} if self.half is None else {"half": self.half}
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(
@@ -271,6 +277,7 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
             energy = self._energy(base)
             self.begin(run, plan, energy)
             run.record("plan", "plan", asdict(plan))
+            run.record(*RECORD, {"hashes": sorted(set(known.images.hashes))})
             for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
                 run.save_image(f"data/{name}", picture)
             data = self.with_class_pictures(base, known, self._method.seed, run)

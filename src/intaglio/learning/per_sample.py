@@ -76,7 +76,7 @@ def _plain(called: Callable[..., Tensor], given: Mapping[str, Tensor], sample: S
 
 def tensor_norms(gradients: Gradients) -> Float[Tensor, "m weights"]:
     """The Euclidean norm of each sample's gradient by each tensor of weights, in the mapping's order."""
-    return torch.stack([rows.flatten(1).norm(dim=1) for rows in gradients.values()], dim=1)
+    return torch.stack([rows.reshape(len(rows), -1).norm(dim=1) for rows in gradients.values()], dim=1)
 
 
 def clipped(gradients: Gradients, bound: float) -> Gradients:

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 import tiny
+from audit_scenes import audited
 from intaglio.audit.membership.cost import in_micro_batches
 from intaglio.audit.membership.methods.cgi_dm import CGIDM
+from intaglio.audit.membership.methods.gsa import GSA
+from intaglio.audit.membership.methods.lira import LiRA
 from intaglio.audit.membership.methods.loss_gap import LossGap
 from intaglio.audit.membership.methods.pia import PIA
 from intaglio.audit.membership.methods.secmi import SecMI
@@ -22,6 +25,9 @@ SMALL = [
     UpdateAlignment(levels=2, noises=1, pilot=2),
     CGIDM(steps=2, samples_per_step=2, gap_samples=3, batch=2, micro_batch=3),
     CGIDM(steps=2, gap_samples=1, gradient_mode="forward-only"),
+    LiRA(levels=3, noises=1, batch=2, micro_batch=4),
+    GSA(levels=3, micro_batch=2),
+    GSA(levels=2, aggregate="mean-norm"),
 ]
 
 
@@ -47,9 +53,9 @@ def asked(monkeypatch):
 @pytest.mark.parametrize("method", SMALL, ids=lambda one: type(one).__name__)
 def test_the_calls_are_those_that_are_seen(method, pair, asked):
     images = tiny.some_pictures(1, 3)
-    method(*pair, images, prompt="dog")
+    audited(method, *pair, images, prompt="dog")
     told = Counter()
-    for calls in method.calls(3, 2):
+    for calls in method.calls(3, 5 if method.needs_shadows else 2):
         for rows, count in calls.batches.items():
             told[rows, calls.gradient != "none"] += count
     assert told == asked

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import tiny
-from audit_scenes import audited, captioned, model, nudged, pictures
+from audit_scenes import audited, captioned, model, nudged, pictures, shadows
 from intaglio.audit.membership.family import OWN_SCORE, AuditInputs
+from intaglio.audit.membership.shadows import Shadows
 from intaglio.audit.membership.work_key import work_key
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
@@ -88,10 +89,26 @@ def test_without_a_base_it_looks_at_the_suspect_alone_or_asks_for_one(row, base,
         with pytest.raises(BadInput, match="pass --base"):
             audited(method, suspect, None, pictures(1))
         return
-    alone = audited(method, suspect, None, pictures(2))
-    beside = audited(method, suspect, base, pictures(2))
+    further = {"shadows": shadows(base, pictures(2))} if method.needs_shadows else {}
+    alone = audited(method, suspect, None, pictures(2), **further)
+    beside = audited(method, suspect, base, pictures(2), **further)
+    if method.needs_shadows:
+        torch.testing.assert_close(alone.scores, beside.scores)
+        return
     assert set(alone.signals) == {"suspect"}
     torch.testing.assert_close(alone.scores, beside.signals["suspect"])
+
+
+@every_audit
+def test_shadow_models_are_used_or_refused(row, base, suspect):
+    method, images = made(row), pictures(2)
+    given = shadows(base, images)
+    if not method.needs_shadows:
+        with pytest.raises(BadInput, match=f"{row.method} compares the suspect with no shadow models"):
+            audited(method, suspect, base, images, shadows=given)
+        return
+    turned = Shadows(tuple(reversed(given.every)))
+    assert torch.equal(*(audited(method, suspect, base, images, shadows=some).scores for some in (given, turned)))
 
 
 @every_audit
@@ -101,8 +118,15 @@ def test_captions_are_the_prompts_of_their_pictures_or_are_refused(row, base, su
         with pytest.raises(BadInput, match=f"{row.method} takes one prompt for all pictures"):
             method(suspect, base, captioned(images), own_captions=True)
     elif method.own_captions == "taken":
-        one = [method(suspect, base, images, prompt=words).scores for words in ("cat", "a red dog")]
-        own = method(suspect, base, captioned(images, "cat", "a red dog"), own_captions=True).scores
+        further = {"shadows": shadows(base, images)} if method.needs_shadows else {}
+
+        def asked(images, **given):
+            found = method(suspect, base, images, **given, **further)
+            # A score beside those of shadows rests on all pictures, and so on the captions of all.
+            return found.signals[method.signals[0]] if method.needs_shadows else found.scores
+
+        one = [asked(images, prompt=words) for words in ("cat", "a red dog")]
+        own = asked(captioned(images, "cat", "a red dog"), own_captions=True)
         torch.testing.assert_close(own, torch.stack([one[0][0], one[1][1]]), rtol=1e-3, atol=1e-6)
     else:
         with pytest.raises(BadInput, match="give --own-captions"):

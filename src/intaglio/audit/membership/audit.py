@@ -1,6 +1,6 @@
 """A whole membership audit: pictures by role, through methods, to a verdict calibrated by the controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.audit.membership.agreement import agreement
-from intaglio.audit.membership.family import OWN_SCORE, AuditInputs, Authentication, Authenticator, file_stem
+from intaglio.audit.membership.family import (
+    OWN_SCORE,
+    AuditInputs,
+    Authentication,
+    Authenticator,
+    check_shadows,
+    file_stem,
+)
 from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture, Role
 from intaglio.audit.membership.verdict import OtherPrompt, PictureVerdict, Verdict, judge, judge_combined, separation_of
@@ -73,6 +80,7 @@ def run_audit(
         BadInput: as `Authenticator`; or a signal that nothing gives.
     """
     check_signals(method, signals, tuple(companions))
+    alike = check_pool((method, *companions.values()), inputs, pictures)
     if inputs.similarity is not None and any(one.uses_similarity for one in (method, *companions.values())):
         check_descriptors(inputs.similarity, pictures.images.pixels, _shown_names(pictures))
     calls = _Calls(method, companions, tuple(dict.fromkeys(signals)), inputs, pictures)
@@ -110,8 +118,22 @@ def run_audit(
         limits=dict(method.limits),
         other_prompts=tuple(others),
         diagnostics=main.diagnostics,
-        warnings=(*main.warnings, *verdict.warnings),
+        warnings=(*alike, *main.warnings, *verdict.warnings),
     )
+
+
+def check_pool(methods: Iterable[Authenticator], inputs: AuditInputs, pictures: AuditPictures) -> tuple[str, ...]:
+    """Warnings of pictures that were not alike to the shadows of an audit; none where no method needs shadows.
+
+    Raises `BadInput` where the shadows do not serve a method, or were tuned on no control and it needs that.
+    """
+    found = dict.fromkeys(())
+    for method in (one for one in methods if one.needs_shadows):
+        check_shadows(method, inputs.shadows, pictures.images)
+        if inputs.shadows is not None:
+            about = inputs.shadows.check_pool(method.name, pictures, drawn_controls=method.drawn_controls)
+            found |= dict.fromkeys(about)
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +162,8 @@ class _Calls:
         similarity = inputs.similarity if method.uses_similarity else None
         own = inputs.own_captions and prompt is None
         about: dict[str, Any] = {"prompt": inputs.prompt if prompt is None else prompt, "own_captions": own}
-        return method(inputs.suspect, inputs.base, images, **about, similarity=similarity, run=run)
+        shadows = inputs.shadows if method.needs_shadows else None
+        return method(inputs.suspect, inputs.base, images, **about, similarity=similarity, shadows=shadows, run=run)
 
     def values(self, results: Mapping[str, Authentication]) -> dict[str, NDArray[np.float64]]:
         """The signals that the verdict rests on, by name: a number for each picture [n]."""

@@ -26,7 +26,7 @@ def audit_plan(methods: Sequence[Authenticator], inputs: AuditInputs, pictures: 
     """
     parts, untold = {}, []
     for method in methods:
-        asked = method.calls(pictures, len(inputs.models))
+        asked = method.calls(pictures, inputs.model_count(method))
         if asked:
             parts[method.name] = prompts * sum(_seconds(calls, inputs) for calls in asked)
         else:
@@ -61,8 +61,8 @@ def _call_seconds(inputs: AuditInputs, gradient: Gradient, rows: int) -> float:
     latents, t = _blank(model, rows), torch.zeros(rows, dtype=torch.long, device=model.device)
     with model.frozen():
         given = model.embed([""])[[0] * rows]
-        weights = _differing(inputs) if gradient == "weights" else []
-        wanted: list[Tensor] = weights if gradient == "weights" else [latents]
+        weights = _weights(inputs, gradient)
+        wanted = weights or [latents]
 
         def call() -> None:
             with torch.set_grad_enabled(gradient != "none"):
@@ -77,6 +77,13 @@ def _call_seconds(inputs: AuditInputs, gradient: Gradient, rows: int) -> float:
         finally:
             for weight in weights:
                 weight.requires_grad_(False)
+
+
+def _weights(inputs: AuditInputs, gradient: Gradient) -> list[Tensor]:
+    """The weights that a backward pass gives the gradient of; none where it gives that of the latents."""
+    if gradient == "all weights":
+        return [weight for weight in inputs.reference.denoiser.parameters() if weight.is_floating_point()]
+    return _differing(inputs) if gradient == "weights" else []
 
 
 def _differing(inputs: AuditInputs) -> list[Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Gradient = Literal["none", "input", "weights"]
+Gradient = Literal["none", "input", "weights", "all weights"]
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class DenoiserCalls:
     batches: Mapping[int, int] = field(default_factory=dict)
     """Calls, by the rows of latents in each."""
     gradient: Gradient = "none"
-    """What a backward pass gives the gradient of, if one follows: the latents, or the weights that the models differ
-    in."""
+    """What a backward pass gives the gradient of, if one follows: the latents, the weights that the models differ in,
+    or all weights of the denoiser."""
     encoded: int = 0
     """Pictures that the autoencoder encodes."""
     decoded: int = 0

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.cost import DenoiserCalls
+from intaglio.audit.membership.shadow_runs import NEEDS_SHADOWS, NO_USE_FOR_SHADOWS, check_shadow_count
+from intaglio.audit.membership.shadows import Shadows
 from intaglio.denoising.model_pair import check_pair, same_autoencoder
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
@@ -95,6 +97,8 @@ class AuditInputs:
     """A measure of how alike two pictures are, for methods with `uses_similarity`."""
     own_captions: bool = False
     """Whether each picture's own caption is its prompt, in place of `prompt`."""
+    shadows: Shadows | None = None
+    """Models tuned as the suspect was, on pictures that are known; for methods with `needs_shadows`."""
 
     def prompts_of(self, images: ImageSet) -> list[str]:
         """The prompt of each picture, or one for all of them."""
@@ -109,6 +113,12 @@ class AuditInputs:
     def reference(self) -> LatentDiffusion:
         """The model whose autoencoder, schedule and latents serve both: the base, where there is one."""
         return self.suspect if self.base is None else self.base
+
+    def model_count(self, method: "Authenticator") -> int:
+        """The number of models that a method asks: the suspect with its base, or with the shadows."""
+        if method.needs_shadows and self.shadows is not None:
+            return 1 + len(self.shadows)
+        return len(self.models)
 
     @property
     def pair(self) -> tuple[LatentDiffusion, LatentDiffusion]:
@@ -156,6 +166,14 @@ class Authenticator(ABC):
     """Whether it compares the suspect with its base; False: it can look at the suspect alone."""
     uses_similarity: ClassVar[bool] = False
     """Whether it measures how alike two pictures are."""
+    needs_shadows: ClassVar[bool] = False
+    """Whether it compares the suspect with shadow models, tuned as the suspect was on pictures that are known."""
+    fewest_shadows: ClassVar[int] = 4
+    """Least number of them, for such a method."""
+    usual_shadows: ClassVar[int] = 16
+    """The number that it is usually given."""
+    drawn_controls: ClassVar[bool] = False
+    """Whether some controls must be among the pictures that shadows were tuned on."""
     own_captions: ClassVar[Literal["refused", "taken", "needed"]] = "refused"
     """Whether pictures may, or must, have their own captions for prompts in place of one prompt for all."""
 
@@ -178,6 +196,7 @@ class Authenticator(ABC):
         prompt: str = "",
         similarity: Similarity | None = None,
         own_captions: bool = False,
+        shadows: Shadows | None = None,
         run: Run = Run.none(),
     ) -> Authentication:
         """Scores every picture.
@@ -189,15 +208,19 @@ class Authenticator(ABC):
             prompt: the prompt that the fine-tune is thought to have used; both models get the same words.
             similarity: for methods with `uses_similarity`; None takes the method's own measure.
             own_captions: each picture's own caption is its prompt, in place of `prompt`; every picture needs one.
+            shadows: for methods with `needs_shadows`; each is loaded when its turn comes, and left as it was found.
             run: progress, states and records go there; a killed call goes on where it was.
 
         Raises:
             BadInput: models that cannot be compared, are identical or lack what the method needs, pictures that do
-                not fit them, or captions that the method has no use for, or lacks.
+                not fit them, or captions or shadows that the method has no use for, lacks, or cannot use.
         """
         check_captions(self, prompt, images if own_captions else None)
+        check_shadows(self, shadows, images)
         warnings = check_inputs(self, suspect, base, images)
-        found = self.audit(AuditInputs(suspect, base, prompt, similarity, own_captions), images, run)
+        if shadows is not None:
+            shadows.check_models(suspect, base)
+        found = self.audit(AuditInputs(suspect, base, prompt, similarity, own_captions, shadows), images, run)
         return replace(found, warnings=(*warnings, *found.warnings))
 
     @abstractmethod
@@ -209,12 +232,15 @@ class Authenticator(ABC):
 
         Args:
             pictures: those of all roles, 1 or more.
-            models: 2 with a base, 1 for the suspect alone.
+            models: 2 with a base, 1 for the suspect alone; with shadows one more than they are.
 
         Returns:
             Empty where the method does not say; then there is no estimate of its energy.
         """
         return ()
+
+    def check_known(self, shadows: Shadows, images: ImageSet) -> None:  # noqa: B027 - most methods take no shadows
+        """Raises `BadInput` for shadows that were tuned on too many, or too few, of the pictures."""
 
     def forget(self, run: Run, pictures: int) -> None:  # noqa: B027 - a method without states forgets nothing
         """Drops the states that a call on so many pictures stored; to be called once its result is safe."""
@@ -275,6 +301,18 @@ def check_captions(method: Authenticator, prompt: str, captioned: ImageSet | Non
             f"{method.name} asks about each picture under its own caption and under other words; give --own-captions, "
             "and a text file of its name beside each picture"
         )
+
+
+def check_shadows(method: Authenticator, shadows: Shadows | None, images: ImageSet) -> None:
+    """Raises `BadInput` for shadows that the method lacks, has no use for, or cannot use for these pictures."""
+    if not method.needs_shadows:
+        if shadows is not None:
+            raise BadInput(f"{method.name} {NO_USE_FOR_SHADOWS}")
+        return
+    if shadows is None:
+        raise BadInput(f"{method.name} {NEEDS_SHADOWS}")
+    check_shadow_count(method.name, len(shadows), method.fewest_shadows, method.usual_shadows)
+    method.check_known(shadows, images)
 
 
 def check_pictures(model: LatentDiffusion, images: ImageSet, cells: int) -> None:

@@ -13,9 +13,11 @@ def default_methods(verb: str, *, seed: int, **changes: Any) -> dict[str, Any]:
 
 
 def one_prompt_audits(*, seed: int) -> dict[str, Any]:
-    """The membership audits that take one prompt for all pictures, by name, as `default_methods`."""
+    """The membership audits that take one prompt for all pictures and no shadow models, as `default_methods`."""
     found = default_methods("authenticate", seed=seed)
-    return {name: method for name, method in found.items() if method.own_captions != "needed"}
+    return {
+        name: method for name, method in found.items() if method.own_captions != "needed" and not method.needs_shadows
+    }
 
 
 def default_method(verb: str, name: str, **changes: Any) -> Any:

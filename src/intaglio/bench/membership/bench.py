@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from intaglio.audit.membership.family import Authenticator
+from intaglio.audit.membership.methods.gsa import GSA
+from intaglio.bench.influence.retrained import RetrainedLosses
 from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_method, default_methods
 from intaglio.bench.kit.suspects import CAPTIONED, HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.bench.membership.figures import ALONE, NULL, figures_of, table_of
+from intaglio.bench.membership.halves import HALVES, gradient_audits, gradient_norms, stored_audits
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
@@ -19,6 +22,9 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
 
+TUNES, QUICK_TUNES = 9, 5
+"""Models tuned anew on halves."""
+STORED = "stored losses"
 QUICK_SETS, QUICK_PICTURES, QUICK_CONTROLS = 2, 5, 20
 REGIMES = (PAPER, HARD, CAPTIONED)
 VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {"pian": ("pia", {"normalise": True})}
@@ -38,7 +44,11 @@ class MembershipBench(FewShotBench):
     verdict at 5% calls, calibrated on the set's controls, of which it takes 19, or 39 for a row whose both sides count
     (there are 20 with --quick, so that such a row has no verdict); rows asked of a denoiser and seconds a picture.
     Areas and true-positive rates are of the score taken upwards, whatever the row. `null` asks each suspect of `paper`
-    about another set: all calls are wrong there.
+    about another set: all calls are wrong there. `halves` has models tuned on halves of forty captioned pictures, each
+    once the suspect and others its shadows, for methods that need those: `lira` and `lira-online` by losses that ship
+    with the testbed, 16 shadows each, beside `loss-gap` by the same; `gsa` and the norm of the whole gradient
+    (`gradient-norm`) by nine models that are tuned anew, which --quick leaves out unless `gsa` is named, and then has
+    five. Verdicts there are calibrated on pictures that no model was tuned on.
     """
 
     quick: bool = False
@@ -63,6 +73,7 @@ class MembershipBench(FewShotBench):
             "quick": self.quick,
             "regimes": {regime.name: asdict(regime) for regime in REGIMES},
             "methods": {name: asdict(method) for name, method in self._methods().items()},
+            "rows": self.rows,
         }
         about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         run = Run.open(self.runs, "bench", "membership", settings, self.inputs(), **about)
@@ -87,16 +98,18 @@ class MembershipBench(FewShotBench):
 
     def _methods(self) -> dict[str, Authenticator]:
         """The audits by row: each method with its defaults, and the variants."""
-        found = {name: one for name, one in default_methods("authenticate", seed=self.seed).items() if one.judges}
+        every = default_methods("authenticate", seed=self.seed)
+        found = {name: one for name, one in every.items() if one.judges and not one.needs_shadows}
         for row, (name, settings) in VARIANTS.items():
             found[row] = default_method("authenticate", name, seed=self.seed, **settings)
-        if without := [name for name in self.rows if name not in found]:
+        shadowed = [name for name, one in every.items() if one.needs_shadows]
+        if without := [name for name in self.rows if name not in (*found, *shadowed)]:
             raise BadInput(f"{without[0]} leaves its verdict to another method; see `intaglio bench authenticate`")
         return {name: one for name, one in found.items() if name in (self.rows or found)}
 
     def _jobs(self) -> list["_Suspect"]:
         """A suspect for each set and regime, by DreamBooth and by LoRA in turns."""
-        sets = self._sets()
+        sets = self._sets() if self._methods() else ()
         return [
             _Suspect(
                 regime,
@@ -116,6 +129,37 @@ class MembershipBench(FewShotBench):
             for job, found in fan_out(self._audited, left, workers):
                 run.record("suspect", job.key, {"audits": found})
                 progress.advance()
+        self._measure_halves(run, workers)
+
+    def _tunes(self) -> int:
+        """Models that are tuned anew on halves, for rows of gradients; none but on the embedded base."""
+        if self.model is not None or (self.rows and "gsa" not in self.rows):
+            return 0
+        if self.quick:
+            return QUICK_TUNES if self.rows else 0
+        return TUNES
+
+    def _measure_halves(self, run: Run, workers: int) -> None:
+        """The audits of models tuned on halves, by stored losses and by gradients."""
+        if self.model is None and (not self.rows or "lira" in self.rows) and STORED not in run.recorded(HALVES):
+            run.record(HALVES, STORED, {"audits": stored_audits(RetrainedLosses.shipped(), self.base)})
+        count = self._tunes()
+        left = [place for place in range(count) if str(place) not in run.recorded("gradient norms")]
+        with run.progress(count, "models on halves", count - len(left)) as progress:
+            for place, norms in fan_out(self._gradient_norms, left, workers):
+                run.record("gradient norms", str(place), norms)
+                progress.advance()
+        if count:
+            norms = run.recorded("gradient norms")
+            every = [norms[str(place)] for place in range(count)]
+            run.record(HALVES, "gradients", {"audits": gradient_audits(every, self._gsa.levels)})
+
+    @property
+    def _gsa(self) -> GSA:
+        return GSA(seed=self.seed)
+
+    def _gradient_norms(self, place: int) -> dict[str, list[float]]:
+        return gradient_norms(self.base, self._gsa, place)
 
     def _audited(self, job: "_Suspect") -> list[dict[str, Any]]:
         """Every method's scores of the suspect's own set, and in `paper` of another, with what they cost."""

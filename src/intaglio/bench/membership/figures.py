@@ -18,13 +18,13 @@ NULL = "null"
 """The condition in which the suspect never saw the pictures."""
 RATE = 0.05
 """The false-positive rate that verdicts are asked for."""
-OTHERS_ALIKE = ("paper", "captioned", NULL)
+OTHERS_ALIKE = ("paper", "captioned", NULL, "halves")
 """Conditions whose pictures outside the set are of the controls' kind; near relatives are not."""
 
 
 def figures_of(run: Run) -> dict[str, Any]:
     """Headline figures, then every row by condition."""
-    found = [one for suspect in run.recorded("suspect").values() for one in suspect["audits"]]
+    found = [one for kind in ("suspect", "halves") for some in run.recorded(kind).values() for one in some["audits"]]
     names = sorted({_row_name(one["method"], row) for one in found for row in one["scores"]})
     rows = {name: _by_condition([part for one in found for part in _parts(one, name)]) for name in names}
     null_rates = [by[NULL]["realised_rate"] for by in rows.values() if NULL in by]
@@ -67,7 +67,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
             _share(row.get("members_called")),
             _share(row["realised_rate"]),
             f"{row['calls']:.0f}",
-            f"{row['seconds']:.2f}",
+            _share(row["seconds"]),
         )
         for name, by in figures["rows"].items()
         for condition, row in by.items()
@@ -102,7 +102,7 @@ def _figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "realised_rate_interval": clopper_pearson(int(calls.sum()), calls.size) if rated else None,
         "outside": int(calls.size) if alike else 0,
         "suspects": len(parts),
-        **{name: float(np.mean([part[name] for part in parts])) for name in ("calls", "seconds")},
+        **{name: _mean([part[name] for part in parts]) for name in ("calls", "seconds")},
     }
 
 
@@ -128,10 +128,16 @@ def _parts(one: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     about = {
         "condition": one["condition"],
         "sides": sides,
-        "seconds": one["seconds"] * half,
+        "seconds": None if one["seconds"] is None else one["seconds"] * half,
         "calls": one["calls"] * half,
     }
     return [{"members": members, "others": others, "controls": controls, **about}]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value was not measured."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _row_name(method: str, row: str) -> str:

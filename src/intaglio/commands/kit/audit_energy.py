@@ -27,7 +27,7 @@ def audit_work(methods: "Sequence[Authenticator]", inputs: "AuditInputs", pictur
     """
     from intaglio.energy.jobs import joined, repeated
 
-    asked = [calls for method in methods for calls in method.calls(pictures, len(inputs.models))]
+    asked = [calls for method in methods for calls in method.calls(pictures, inputs.model_count(method))]
     return repeated(joined(*(_work(calls, inputs) for calls in asked)), prompts)
 
 
@@ -54,6 +54,11 @@ def _call(calls: "DenoiserCalls", inputs: "AuditInputs", rows: int) -> "Step":
     if calls.gradient == "none":
         with inputs.reference.frozen():
             return denoiser_step(inputs.reference, rows)
+    if calls.gradient == "all weights":
+        with inputs.reference.frozen():
+            for weight in inputs.reference.denoiser.parameters():
+                weight.requires_grad_(weight.is_floating_point())
+            return denoiser_step(inputs.reference, rows, train=True)
     with _differing_weights(inputs):
         return denoiser_step(inputs.reference, rows, train=True)
 
