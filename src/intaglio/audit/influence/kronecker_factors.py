@@ -129,9 +129,18 @@ class LayerFactors:
         layer without curvature, on which no output depends, gives zeros.
         """
         flat = gradients.reshape(len(gradients), *self.values.shape)
+        return self.turned(flat) * self._damped(damping).rsqrt().to(flat)
+
+    def solved(self, gradient: Float[Tensor, "*shape"], damping: float) -> Float[Tensor, "*shape"]:
+        """(H + lambda)^-1 of a gradient of the weight's shape, lambda as in `whitened`; float64."""
+        flat = gradient.double().reshape(self.values.shape)
+        turned = self.turned(flat[None])[0] / self._damped(damping)
+        return (self.outputs @ turned @ self.inputs.T).view(gradient.shape)
+
+    def _damped(self, damping: float) -> Float[Tensor, "o i"]:
+        """Lambda + lambda; infinite where there is no curvature."""
         damped = self.values + damping * self.values.mean()
-        scale = torch.where(damped > 0, damped, torch.inf).rsqrt()
-        return self.turned(flat) * scale.to(flat)
+        return torch.where(damped > 0, damped, torch.inf)
 
 
 def whitened(factors: Mapping[str, LayerFactors], gradients: Gradients, damping: float) -> Gradients:
