@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
@@ -131,11 +131,10 @@ class LayerFactors:
         flat = gradients.reshape(len(gradients), *self.values.shape)
         return self.turned(flat) * self._damped(damping).rsqrt().to(flat)
 
-    def solved(self, gradient: Float[Tensor, "*shape"], damping: float) -> Float[Tensor, "*shape"]:
-        """(H + lambda)^-1 of a gradient of the weight's shape, lambda as in `whitened`; float64."""
-        flat = gradient.double().reshape(self.values.shape)
-        turned = self.turned(flat[None])[0] / self._damped(damping)
-        return (self.outputs @ turned @ self.inputs.T).view(gradient.shape)
+    def solved(self, gradient: Float[Tensor, "o i"], damping: float) -> Float64[Tensor, "o i"]:
+        """(H + lambda)^-1 of a gradient, lambda as in `whitened`."""
+        turned = self.turned(gradient.double()[None])[0] / self._damped(damping)
+        return self.outputs @ turned @ self.inputs.T
 
     def _damped(self, damping: float) -> Float[Tensor, "o i"]:
         """Lambda + lambda; infinite where there is no curvature."""
