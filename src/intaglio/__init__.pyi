@@ -19,10 +19,12 @@ from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
+from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
+from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
@@ -129,6 +131,8 @@ from intaglio.audit.attribution.methods.cnn import SourceCNN as SourceCNN
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
 from intaglio.protect.fingerprint.methods.stable_signature import StableSignature as StableSignature
+from intaglio.audit.components.methods.switched_off import SwitchedOff as SwitchedOff
+from intaglio.audit.components.methods.switched_on import SwitchedOn as SwitchedOn
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow

@@ -154,10 +154,13 @@ def test_the_student_is_taught_the_predictions_of_the_teacher_on_both_parts():
     assert any(one.grad is not None for one in student.denoiser.parameters())
 
 
-def test_training_closes_the_distance_to_the_teacher():
+def test_training_closes_the_distance_to_the_teacher_in_the_planned_calls():
     net, forget, retain = model(), latents(FORGET), latents(RETAIN, seed=1)
+    rows = []  # through the network and its copies, which share the hook
+    net.denoiser.register_forward_hook(lambda module, given, output: rows.append(len(given[0])))
     method = DatamodelMatching(steps=10, batch=4, timesteps=1, draws=1, multiplier=3.0, learning_rate=1e-3)
     record = method(net, Concept(()), forget=forget, retain=retain).record
+    assert sum(rows) == method.planned(Concept(()), forget=2, retain=3).forward
     assert record.facts["last_loss"] < 0.7 * record.facts["first_loss"]
     assert record.forgotten == 2
     assert "2 pictures, taken out by dmm" in record.statement
