@@ -120,7 +120,7 @@ def _captioned(examples: Examples, places: Sequence[int]) -> CaptionedLatents:
 def _unlearned(
     method: Unlearner, model: LatentDiffusion, forget: CaptionedLatents, retain: CaptionedLatents
 ) -> Unlearned:
-    """What a method makes of a model; a method of concepts is given the pictures in place of its own."""
+    """The outcome of a method; one of concepts is given the pictures in place of its own."""
     if method.forgets == "pictures":
         return method(model, Concept(()), forget=forget, retain=retain)
     concept = Concept(tuple(dict.fromkeys(forget.captions)))

@@ -48,7 +48,7 @@ class _Summed(StepState):
 
 
 class Matched(NamedTuple):
-    """What a student is matched on."""
+    """A student beside its teacher, and the pictures on which it is matched."""
 
     teacher: LatentDiffusion
     student: LatentDiffusion
