@@ -12,6 +12,7 @@ from intaglio.audit.unlearning.concept import Concept
 from intaglio.audit.unlearning.methods import dmm
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching, Matched
 from intaglio.audit.unlearning.tuning import embedded
+from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 from unlearning_scenes import latents
 
@@ -164,3 +165,9 @@ def test_training_closes_the_distance_to_the_teacher_in_the_planned_calls():
     assert record.facts["last_loss"] < 0.7 * record.facts["first_loss"]
     assert record.forgotten == 2
     assert "2 pictures, taken out by dmm" in record.statement
+
+
+def test_a_picture_that_is_to_be_forgotten_and_to_stay_is_refused():
+    forget = latents(FORGET)
+    with pytest.raises(BadInput, match="1 of the pictures to forget are among those that stay; leave them out"):
+        DatamodelMatching()(model(), Concept(()), forget=forget, retain=latents([FORGET[0], "cat"]))

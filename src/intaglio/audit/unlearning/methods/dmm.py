@@ -166,6 +166,8 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
         student = self.begun(model, concept, forget, retain)
         if forget is None or retain is None:  # which `begun` has refused
             raise BadInput(f"{self.name} needs the pictures to forget, and those that stay")
+        if both := len(set(forget.asked) & set(retain.asked)):
+            raise BadInput(f"{both} of the pictures to forget are among those that stay; leave them out of --retain")
         with model.frozen():
             teacher, facts = self.teacher(model, forget, retain, run)
             data = self.matched(forget, retain)
