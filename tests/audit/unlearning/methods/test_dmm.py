@@ -171,3 +171,13 @@ def test_a_picture_that_is_to_be_forgotten_and_to_stay_is_refused():
     forget = latents(FORGET)
     with pytest.raises(BadInput, match="1 of the pictures to forget are among those that stay; leave them out"):
         DatamodelMatching()(model(), Concept(()), forget=forget, retain=latents([FORGET[0], "cat"]))
+
+
+def test_a_change_larger_than_the_weights_is_told(caplog):
+    net, forget, retain = model(), latents(FORGET), latents(RETAIN, seed=1)
+    for damping, told in ((1e-9, True), (1e6, False)):
+        caplog.clear()
+        method = DatamodelMatching(timesteps=1, draws=1, damping=damping)
+        _, facts = method.teacher(net, forget, retain, Run.none())
+        assert (facts["relative_change"] > 1) is told
+        assert ("give a larger --damping" in caplog.text) is told

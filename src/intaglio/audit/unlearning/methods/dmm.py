@@ -71,6 +71,10 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
     pictures x_t of F and of a random part of the rest, each under its caption c. Taking F out moves the predictions of
     the rest too, so that the teacher predicts both.
 
+    A model that is not at the least of its training loss, as one tuned in few steps, has gradients along directions of
+    no curvature, by which the estimate is far too large at a small damping: `relative_change` in the result is its norm
+    over that of the weights, and above 1 there is a warning.
+
     Layers without factors keep their weights in the teacher: biases, norms, convolutions in groups, and layers with a
     side above `side`. The result says which share of the gradient's squared norm its layers have.
 
@@ -200,6 +204,16 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
             own[name].add_(change.view(own[name].shape).to(own[name]))
         share = float(summed.squares[0] / summed.squares[1]) if summed.squares[1] > 0 else 0.0
         change = math.sqrt(moved[0] / moved[1]) if moved[1] else 0.0
+        if change > 1:
+            run.warn(
+                f"the estimated change of the weights is {change:.3g} times as large as these, where an estimate of "
+                "first order says nothing; give a larger --damping, or a smaller --multiplier"
+            )
+        if change > 1:
+            run.warn(
+                f"the estimated change is {change:.3g} times the weights themselves, for which no first-order estimate "
+                "holds; give a larger --damping, or a smaller --multiplier"
+            )
         return teacher, {"gradient_share": share, "relative_change": change}
 
     def changes(
