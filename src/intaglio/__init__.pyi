@@ -24,6 +24,7 @@ from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
+from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing

@@ -63,3 +63,29 @@ def test_what_the_prompts_cannot_be_is_told_and_nothing_is_made(folder, tmp_path
         assert main(["audit", "unlearning", *words.split(), "--model", str(folder), "--runs", str(runs)]) == 2
         assert said in " ".join(capsys.readouterr().err.split())
         assert not Path(runs).exists()
+
+
+def test_pictures_are_forgotten_without_a_concept(folder, tmp_path, capsys):
+    for part, seed in (("gone", 0), ("rest", 1)):
+        for name, pixels in zip("ab", tiny.pixels(2, seed), strict=True):
+            save_png(pixels, tmp_path / part / f"{name}.png")
+    line = ["audit", "unlearning", "dmm", "--model", str(folder), "--runs", str(tmp_path / "runs")]
+    gone, rest = ["--forget", str(tmp_path / "gone")], ["--retain", str(tmp_path / "rest")]
+    for words, said in (
+        ([*rest, "--keep", "dog"], "give their folder with --forget"),
+        ([*gone, "--concept", "dog"], "give their folder with --retain"),
+        ([*gone, *rest], "a.png and 1 more have no caption; give --concept"),
+    ):
+        assert main([*line, *words]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    line += [*gone, *rest]
+    line += ["--concept", "dog", "--keep", "dog", "--steps", "2", "--batch", "2", "--timesteps", "1", "--draws", "1"]
+    assert main([*line, "--shown", "1"]) == 0
+    assert "2 pictures, taken out by dmm; the mean denoising loss of these went from" in capsys.readouterr().out
+    (run,) = (tmp_path / "runs").glob("audit-unlearning-dmm-*")
+    record = UnlearningRecord.load(run)
+    assert record is not None
+    assert [row["part"] for row in record.rows] == ["forget"] * 2 + ["retain"] * 2
+    assert "Unlearned: " not in (run / "README.md").read_text()
+    assert "2 pictures taken out by dmm" in (run / "report.html").read_text()
+    assert not list((run / "states").glob("*.safetensors"))

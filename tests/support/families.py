@@ -73,6 +73,7 @@ from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
 from shrink_scenes import planted_rows
+from unlearning_scenes import given
 
 Numbers = dict[str, torch.Tensor]
 PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
@@ -405,7 +406,8 @@ CONCEPT = Concept(("red cat", "red"), ("cat", "dog"), ("a dog",))
 def _unlearn(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Unlearned:
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
-        return method(*models, CONCEPT, run=run)
+        concept, pictures = given(method, CONCEPT)
+        return method(*models, concept, **pictures, run=run)
 
 
 def _forgotten(found: Unlearned) -> Numbers:

@@ -16,6 +16,13 @@ def latents(captions, seed=0) -> CaptionedLatents:
     return CaptionedLatents(drawn, tuple(captions))
 
 
+def given(method, concept: Concept) -> tuple[Concept, dict[str, CaptionedLatents]]:
+    """What a method is asked to unlearn: the concept, or pictures where it forgets these."""
+    if method.forgets == "pictures":
+        return Concept(()), {"forget": latents(["red cat"]), "retain": latents(["dog", "a dog"], seed=1)}
+    return concept, {}
+
+
 class LinearLesson:
     """A lesson whose two networks predict `mean text state @ weights`, whatever the latents; the weights are [d, chw].
 

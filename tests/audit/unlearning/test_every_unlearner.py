@@ -17,7 +17,7 @@ from intaglio.denoising.samples import fixed_samples
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 from rows import matrix
-from unlearning_scenes import latents
+from unlearning_scenes import given, latents
 
 ROWS = [pytest.param(row, id=key) for key, row in matrix().items() if row.verb == "audit unlearning"]
 every_unlearner = pytest.mark.parametrize("row", ROWS)
@@ -36,7 +36,8 @@ def test_only_the_chosen_modules_of_the_unet_change(row, modules):
         return
     net = model()
     method = made(row, **({"modules": modules, "steps": 1} if trained else {}))
-    found = method(net, CONCEPT).model
+    concept, pictures = given(method, CONCEPT)
+    found = method(net, concept, **pictures).model
     chosen = chosen_weights(net.denoiser, modules)
     assert 0 < len(chosen) < len(list(net.denoiser.parameters()))
     after = dict(found.denoiser.named_parameters())
@@ -53,6 +54,9 @@ def test_only_the_chosen_modules_of_the_unet_change(row, modules):
 def test_what_cannot_be_unlearned_is_refused_before_any_work(row, monkeypatch):
     method, net = made(row), model()
     monkeypatch.setattr(net, "embed", lambda *given, **more: pytest.fail("worked"))
+    if method.forgets == "pictures":
+        refused_pictures(method, net)
+        return
     for concept, words in {
         Concept(()): "there is no concept to unlearn; give --concept",
         Concept(("red", " "), keep=("dog",)): "the empty prompt is no concept",
@@ -72,6 +76,22 @@ def test_what_cannot_be_unlearned_is_refused_before_any_work(row, monkeypatch):
     net.denoiser.half()
     with pytest.raises(BadInput, match="is loaded in float16"):
         method(net, CONCEPT)
+
+
+def refused_pictures(method, net):
+    one = latents(["dog"])
+    both = {"forget": one, "retain": one}
+    for concept, pictures, words in (
+        (Concept(()), {"retain": one}, "forgets given pictures, not a concept; give their folder with --forget"),
+        (Concept(()), {"forget": one}, "that the model was tuned on; give their folder with --retain"),
+        (Concept(("a", "b")), both, "leave --anchor out, and give --concept and --keep one prompt at most"),
+        (Concept(("a",), ("b",)), both, "leave --anchor out"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            method(net, concept, **pictures)
+    net.denoiser.half()
+    with pytest.raises(BadInput, match="is loaded in float16"):
+        method(net, Concept(("dog",), keep=("dog",)), **both)
 
 
 def test_the_evidence_of_a_prompt_is_the_loss_that_its_words_spare():

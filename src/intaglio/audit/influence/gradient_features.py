@@ -22,6 +22,8 @@ from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 
+Weights = Literal["attention", "layers", "all"]
+"""Weights of a denoiser; see `GradientFeatures.weights`."""
 Change = Callable[[Gradients], Gradients]
 """A linear map of gradients, weight by weight, a row a picture."""
 
@@ -191,37 +193,14 @@ class GradientFeatures(ExampleMethod):
 
     def noised(self, model: LatentDiffusion, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
         """Noise [m, c, h, w] and timesteps [m], which follow from seed and timestep alone, m at most `micro_batch`."""
-        schedule = model.schedule
-        places = schedule.places([index * 1000 // self.timesteps for index in range(self.timesteps)])
-        if not schedule.straight:
-            places = [index * schedule.count // self.timesteps for index in range(self.timesteps)]
-        drawn = [
-            (torch.randn(shape, generator=generator(self.seed, "influence", t, draw)), t)
-            for t in places
-            for draw in range(self.noises)
-        ]
-        for start in range(0, len(drawn), self.micro_batch):
-            some = drawn[start : start + self.micro_batch]
-            noise = torch.stack([one for one, _ in some])
-            yield noise.to(model.device), torch.tensor([t for _, t in some], device=model.device)
+        return shared_noises(model, shape, self.timesteps, self.noises, seed=self.seed, at_once=self.micro_batch)
 
     def _sketch(self, model: LatentDiffusion) -> Sketch:
         return Sketch.of(self.sizes(model), self.width, self.seed, model.device)
 
     def sizes(self, model: LatentDiffusion) -> dict[str, int]:
         """Entries of each chosen weight, by its name in the denoiser. Raises `BadInput` where there is none."""
-        family = model.family
-        endings = (*family.targets, *(family.further_targets if self.weights == "layers" else ()))
-        found = {
-            name: weight.numel()
-            for name, weight in model.denoiser.named_parameters()
-            if self.weights == "all" or any(f".{name}".endswith(f".{ending}.weight") for ending in endings)
-        }
-        if not found:
-            raise BadInput(
-                f"the denoiser of {model.name} has none of the weights of --weights {self.weights}; take --weights all"
-            )
-        return found
+        return weight_sizes(model, self.weights)
 
     def _states(self, model: LatentDiffusion, train: Iterable[Asked], asked: Iterable[Asked]) -> dict[Asked, str]:
         """The name of the state of each picture's gradient."""
@@ -242,6 +221,44 @@ class GradientInfluence(GradientFeatures, Influence):
         """The gradients of all different pictures, and what the method makes of them."""
         of_train, of_queries = self.features(model, train, queries, run)
         return self.compared(of_queries, of_train)
+
+
+def shared_noises(
+    model: LatentDiffusion, shape: tuple[int, ...], timesteps: int, noises: int, *, seed: int, at_once: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Noise [m, c, h, w] and timesteps [m], m at most `at_once`, that all pictures of a shape share.
+
+    `timesteps` evenly spaced ones from 0, with so many `noises` each, which follow from seed and timestep alone.
+    """
+    schedule = model.schedule
+    places = schedule.places([index * 1000 // timesteps for index in range(timesteps)])
+    if not schedule.straight:
+        places = [index * schedule.count // timesteps for index in range(timesteps)]
+    drawn = [
+        (torch.randn(shape, generator=generator(seed, "influence", t, draw)), t)
+        for t in places
+        for draw in range(noises)
+    ]
+    for start in range(0, len(drawn), at_once):
+        some = drawn[start : start + at_once]
+        noise = torch.stack([one for one, _ in some])
+        yield noise.to(model.device), torch.tensor([t for _, t in some], device=model.device)
+
+
+def weight_sizes(model: LatentDiffusion, weights: Weights) -> dict[str, int]:
+    """Entries of each weight of a choice, by its name in the denoiser. Raises `BadInput` where there is none."""
+    family = model.family
+    endings = (*family.targets, *(family.further_targets if weights == "layers" else ()))
+    found = {
+        name: weight.numel()
+        for name, weight in model.denoiser.named_parameters()
+        if weights == "all" or any(f".{name}".endswith(f".{ending}.weight") for ending in endings)
+    }
+    if not found:
+        raise BadInput(
+            f"the denoiser of {model.name} has none of the weights of --weights {weights}; take --weights all"
+        )
+    return found
 
 
 def _latents_of(*sets: Examples) -> dict[Asked, Float[Tensor, "c h w"]]:

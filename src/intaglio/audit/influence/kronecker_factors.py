@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
@@ -129,9 +129,17 @@ class LayerFactors:
         layer without curvature, on which no output depends, gives zeros.
         """
         flat = gradients.reshape(len(gradients), *self.values.shape)
+        return self.turned(flat) * self._damped(damping).rsqrt().to(flat)
+
+    def solved(self, gradient: Float[Tensor, "o i"], damping: float) -> Float64[Tensor, "o i"]:
+        """(H + lambda)^-1 of a gradient, lambda as in `whitened`."""
+        turned = self.turned(gradient.double()[None])[0] / self._damped(damping)
+        return self.outputs @ turned @ self.inputs.T
+
+    def _damped(self, damping: float) -> Float[Tensor, "o i"]:
+        """Lambda + lambda; infinite where there is no curvature."""
         damped = self.values + damping * self.values.mean()
-        scale = torch.where(damped > 0, damped, torch.inf).rsqrt()
-        return self.turned(flat) * scale.to(flat)
+        return torch.where(damped > 0, damped, torch.inf)
 
 
 def whitened(factors: Mapping[str, LayerFactors], gradients: Gradients, damping: float) -> Gradients:

@@ -40,7 +40,8 @@ def audit_unlearning(
 
     For every prompt of the concept and every kept one the given model draws pictures; both models are asked for their
     denoising loss under the prompt and under its anchor, a kept one's being the empty prompt; and both draw the first
-    seeds.
+    seeds. Where given pictures are forgotten, both are asked about these and those that stay, under their captions and
+    under the empty prompt, and draw the captions of those forgotten.
 
     Args:
         method: with its settings.
@@ -48,7 +49,7 @@ def audit_unlearning(
         concept: to unlearn.
         forget: pictures of the concept; None: the model draws its own.
         retain: pictures of what is to stay, likewise.
-        pictures: of each prompt that the models are compared on, from 1.
+        pictures: of each prompt that the models are compared on, from 1; given ones are all compared.
         shown: of these, by each model, that are stored in the run's folder, 0 to `pictures`.
         seed: of these pictures and of the noise they are judged at.
         run: progress, states and pictures go there.
@@ -57,11 +58,16 @@ def audit_unlearning(
         BadInput: as a call of the method does.
     """
     found = method(model, concept, forget=forget, retain=retain, run=run)
-    prompts = (*concept.prompts, *concept.keep)
     options = {"steps": STEPS, "scale": settled(model, None, None, None).scale, "batch": BATCH, "seed": seed}
-    drawn = own_latents(model, prompts, pictures * len(prompts), **options, run=run, name=JUDGED)
-    rows = _rows(model, found.model, concept, drawn, seed)
-    if shown:
+    if method.forgets == "pictures" and forget is not None and retain is not None:
+        rows, pictures = _picture_rows(model, found.model, forget, retain, seed), 1
+        prompts = tuple(dict.fromkeys(forget.captions))
+        drawn = own_latents(model, prompts, shown * len(prompts), **options, run=run, name=JUDGED) if shown else None
+    else:
+        prompts = (*concept.prompts, *concept.keep)
+        drawn = own_latents(model, prompts, pictures * len(prompts), **options, run=run, name=JUDGED)
+        rows = _rows(model, found.model, concept, drawn, seed)
+    if shown and drawn is not None:
         first = shown * len(prompts)
         after = own_latents(found.model, prompts, first, **options, run=run, name=SHOWN)
         _store("before", model, drawn[:first], prompts, run)
@@ -81,13 +87,7 @@ def _rows(
     prompts = (*concept.prompts, *concept.keep)
     against = (*(anchor for _, anchor in concept.pairs), *("" for _ in concept.keep))
     captions, others = ([texts[k % len(prompts)] for k in range(len(drawn))] for texts in (prompts, against))
-    before, after = (prompt_evidence(one, drawn, captions, others, seed=seed) for one in (model, changed))
-    numbers = {
-        "evidence_before": before.evidence,
-        "evidence_after": after.evidence,
-        "loss_before": before.under,
-        "loss_after": after.under,
-    }
+    numbers = _numbers(model, changed, drawn, captions, others, seed)
     return tuple(
         {
             "prompt": prompt,
@@ -96,6 +96,38 @@ def _rows(
         }
         for k, prompt in enumerate(prompts)
     )
+
+
+def _picture_rows(
+    model: LatentDiffusion, changed: LatentDiffusion, forget: CaptionedLatents, retain: CaptionedLatents, seed: int
+) -> tuple[Mapping[str, Any], ...]:
+    """A row a given picture."""
+    rows: list[Mapping[str, Any]] = []
+    for part, given in (("forget", forget), ("retain", retain)):
+        numbers = _numbers(model, changed, given.latents, given.captions, [""] * len(given.captions), seed)
+        rows += [
+            {"prompt": caption, "part": part, **{name: float(values[k]) for name, values in numbers.items()}}
+            for k, caption in enumerate(given.captions)
+        ]
+    return tuple(rows)
+
+
+def _numbers(
+    model: LatentDiffusion,
+    changed: LatentDiffusion,
+    latents: Float[Tensor, "n c h w"],
+    captions: Sequence[str],
+    others: Sequence[str],
+    seed: int,
+) -> dict[str, Float[Tensor, "n"]]:
+    """Evidence and loss of pictures under their captions, before and after."""
+    before, after = (prompt_evidence(one, latents, captions, others, seed=seed) for one in (model, changed))
+    return {
+        "evidence_before": before.evidence,
+        "evidence_after": after.evidence,
+        "loss_before": before.under,
+        "loss_after": after.under,
+    }
 
 
 def _store(

@@ -34,6 +34,24 @@ class Concept:
         if both := [one for one in self.prompts if one in self.keep]:
             raise BadInput(f"{both[0]!r} is to be unlearned and to be kept; leave it out of --concept or of --keep")
 
+    def check_beside_pictures(self, method: str, *, forget: bool, retain: bool) -> None:
+        """Raises `BadInput` for what does not go with a method that forgets given pictures.
+
+        Of prompts it takes one each at most, for pictures to forget and to stay that have no caption. `forget` and
+        `retain` say whether such pictures are given.
+        """
+        if not forget:
+            raise BadInput(f"{method} forgets given pictures, not a concept; give their folder with --forget")
+        if not retain:
+            raise BadInput(
+                f"{method} needs the pictures beside these that the model was tuned on; give their folder with --retain"
+            )
+        if len(self.prompts) > 1 or len(self.keep) > 1 or self.anchors != ("",):
+            raise BadInput(
+                f"{method} forgets pictures, whatever their prompts; leave --anchor out, and give --concept and --keep "
+                "one prompt at most, for pictures without a caption"
+            )
+
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Each prompt with its anchor."""

@@ -11,23 +11,21 @@ from intaglio.sampling.plan import picture_calls, planned_seconds
 
 
 def unlearning_plan(
-    method: Unlearner,
-    model: LatentDiffusion,
-    concept: Concept,
-    *,
-    forget: bool,
-    retain: bool,
-    pictures: int,
-    shown: int,
+    method: Unlearner, model: LatentDiffusion, concept: Concept, *, forget: int, retain: int, pictures: int, shown: int
 ) -> TimePlan:
     """Seconds of the unlearning and of the comparison, by one call of the denoiser that is timed.
 
-    `forget` and `retain` say whether pictures are given; `pictures` and `shown` are those of each prompt.
+    `forget` and `retain` are the numbers of pictures given, or 0; `pictures` and `shown` are those of each prompt.
+    Where pictures are forgotten their captions are taken to differ.
     """
-    prompts = len(concept.prompts) + len(concept.keep)
-    each = picture_calls(model, STEPS).forward
     own = method.planned(concept, forget=forget, retain=retain)
-    compared = Calls(forward=prompts * (pictures * (each + 4 * DRAWS) + shown * each), decodes=2 * prompts * shown)
+    if method.forgets == "pictures":
+        asked, drawn, decoded = forget + retain, 2 * forget * shown, 2 * forget * shown
+    else:
+        prompts = len(concept.prompts) + len(concept.keep)
+        asked, drawn, decoded = prompts * pictures, prompts * (pictures + shown), 2 * prompts * shown
+    each = picture_calls(model, STEPS).forward
+    compared = Calls(forward=4 * DRAWS * asked + drawn * each, decodes=decoded)
     parts = {"comparison": planned_seconds(compared, model, 8)}
     if own.cost:
         parts = {"unlearning": planned_seconds(own, model, method.rows), **parts}

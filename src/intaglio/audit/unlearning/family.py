@@ -37,6 +37,8 @@ class Unlearner(ABC):
     """How the concept is unlearned, as the end of a sentence for people who know no formula."""
     needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights, HasUNet)
     """What a model must be able to do (`intaglio.models.capabilities`)."""
+    forgets: ClassVar[Literal["concept", "pictures"]] = "concept"
+    """What is unlearned: a concept, by its prompts; or given pictures, whatever their prompts."""
     learns_from: ClassVar[tuple[PictureSet, ...]] = ()
     """Pictures that it learns from."""
     states: ClassVar[tuple[str, ...]] = ()
@@ -47,6 +49,9 @@ class Unlearner(ABC):
 
         `forget` and `retain` say whether pictures are given of the concept, and of what is to stay.
         """
+        if self.forgets == "pictures":
+            concept.check_beside_pictures(self.name, forget=forget, retain=retain)
+            return
         concept.check()
         for flag, what, given in (("--forget", "concept", forget), ("--retain", "keep", retain)):
             if given and what not in self.learns_from:
@@ -69,8 +74,8 @@ class Unlearner(ABC):
             )
 
     @abstractmethod
-    def planned(self, concept: Concept, *, forget: bool, retain: bool) -> Calls:
-        """Rows through the denoiser of all the work; `forget` and `retain` say whether pictures are given."""
+    def planned(self, concept: Concept, *, forget: int, retain: int) -> Calls:
+        """Rows through the denoiser of all the work; `forget` and `retain` are the numbers of pictures given, or 0."""
 
     @property
     def rows(self) -> int:
@@ -91,8 +96,9 @@ class Unlearner(ABC):
 
         Args:
             model: in float32.
-            concept: to unlearn.
-            forget: pictures of the concept, for a method that learns from them; None: the model draws its own.
+            concept: to unlearn; of no prompts for a method that forgets pictures.
+            forget: pictures of the concept, for a method that learns from them; None: the model draws its own. For a
+                method that forgets pictures these, which it needs.
             retain: pictures of what is to stay, likewise.
             run: keeps what is done.
 
@@ -111,9 +117,15 @@ class Unlearner(ABC):
         return model.made_for(model.sampling, denoiser, f"{model.name} by {self.name}")
 
     def found(
-        self, model: LatentDiffusion, changed: LatentDiffusion, concept: Concept, facts: dict[str, Any]
+        self,
+        model: LatentDiffusion,
+        changed: LatentDiffusion,
+        concept: Concept,
+        facts: dict[str, Any],
+        *,
+        forgotten: int = 0,
     ) -> Unlearned:
-        """The result; `facts` are plain figures of the method's own."""
+        """The result; `facts` are plain figures of the method's own, `forgotten` the number of pictures forgotten."""
         settings = {name: list(one) if isinstance(one, tuple) else one for name, one in asdict(self).items()}
         about = (self.name, self.reading, settings, model.name, model.fingerprint, changed.fingerprint, concept, facts)
-        return Unlearned(changed, UnlearningRecord(*about))
+        return Unlearned(changed, UnlearningRecord(*about, forgotten=forgotten))

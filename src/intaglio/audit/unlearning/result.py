@@ -3,8 +3,9 @@
 `unlearned.json` in the run's folder, beside `model/`:
 
     {"method", "reading", "settings": {name: value}, "original", "fingerprint", "changed", "facts": {name: number},
-     "concept": {"prompts", "anchors", "keep"}, "pictures", "rows": [{"prompt", "part": "concept" | "keep",
-     "evidence_before", "evidence_after", "loss_before", "loss_after"}, ...]}
+     "concept": {"prompts", "anchors", "keep"}, "forgotten", "pictures", "rows": [{"prompt",
+     "part": "concept" | "keep" | "forget" | "retain", "evidence_before", "evidence_after", "loss_before",
+     "loss_after"}, ...]}
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ KEPT_SHARE = 0.5
 """Share of the evidence from which on a concept is said to be left."""
 FILE, MODEL, CARD = "unlearned.json", "model", "README.md"
 """Names in a result's folder: the record, the model's weights, the card."""
+LEFT_PROMPTS = "- Prompts may be left by which the concept is still drawn; `intaglio audit unlearn-attack` looks"
+LEFT_PICTURES = "- Traces of the pictures may be left; `intaglio authenticate` looks"
+"""Last lines of a card's facts."""
 NUMBERS = ("evidence_before", "evidence_after", "loss_before", "loss_after")
 """Figures of a row."""
 
@@ -51,12 +55,15 @@ class UnlearningRecord:
     rows: tuple[Mapping[str, Any], ...] = ()
     """A row a prompt, of the concept and kept ones, once the models were compared: the evidence of the prompt, which is
     how much lower the denoising loss of its pictures is under it than under its anchor, for a kept one than under the
-    empty prompt, and that loss, each before and after."""
+    empty prompt, and that loss, each before and after. Where pictures are forgotten, a row a given picture, with its
+    caption against the empty prompt; parts `forget` and `retain`."""
     pictures: int = 0
     """Pictures of each prompt that the figures are means over."""
+    forgotten: int = 0
+    """Given pictures that were forgotten; 0 where it was a concept."""
 
     def mean_of(self, part: str, number: str) -> float | None:
-        """Mean of a figure over the rows of a part, `concept` or `keep`; None where there is none."""
+        """Mean of a figure over the rows of a part; None where there is none."""
         found = [float(row[number]) for row in self.rows if row["part"] == part]
         return mean(found) if found else None
 
@@ -68,6 +75,8 @@ class UnlearningRecord:
     @property
     def statement(self) -> str:
         """The outcome in one or two sentences."""
+        if self.forgotten:
+            return self._of_pictures
         words = ", ".join(f"“{one}”" for one in self.concept.prompts[:3])
         more = len(self.concept.prompts) - 3
         said = f"{words}{f' and {more} more' if more > 0 else ''}, edited by {self.method}"
@@ -82,6 +91,16 @@ class UnlearningRecord:
             return f"{said}. Much of the concept is left; its evidence should fall to nothing."
         return f"{said}."
 
+    @property
+    def _of_pictures(self) -> str:
+        """The outcome where pictures were forgotten."""
+        said = f"{self.forgotten} picture{'s' if self.forgotten > 1 else ''}, taken out by {self.method}"
+        for part, name in (("forget", "these"), ("retain", "those that stay")):
+            before, after = (self.mean_of(part, f"loss_{when}") for when in ("before", "after"))
+            if before is not None and after is not None:
+                said += f"; the mean denoising loss of {name} went from {before:.3g} to {after:.3g}"
+        return f"{said}."
+
     def to_frame(self) -> Any:
         """A pandas DataFrame of `rows`."""
         import pandas as pd  # only who asks for a frame waits for it
@@ -89,14 +108,15 @@ class UnlearningRecord:
         return pd.DataFrame(list(self.rows), columns=["prompt", "part", *NUMBERS])
 
     def figures(self) -> dict[str, Any]:
-        """The statement, and mean evidence of the concept and of kept prompts, before and after."""
+        """The statement, and mean evidence and loss of each part, before and after."""
         told = {
             f"{part}_{number}": self.mean_of(part, number)
-            for part in ("concept", "keep")
+            for part in ("concept", "keep", "forget", "retain")
             for number in NUMBERS
             if self.mean_of(part, number) is not None
         }
-        return {"statement": self.statement, "prompts": len(self.concept.prompts), **told, **self.facts}
+        about = {"forgotten": self.forgotten} if self.forgotten else {"prompts": len(self.concept.prompts)}
+        return {"statement": self.statement, **about, **told, **self.facts}
 
     def _repr_html_(self) -> str:
         """Figures and rows, for notebooks."""
@@ -134,6 +154,7 @@ class UnlearningRecord:
             facts=dict(stored["facts"]),
             rows=rows,
             pictures=int(stored["pictures"]),
+            forgotten=int(stored.get("forgotten", 0)),
         )
 
 
@@ -161,9 +182,10 @@ class Unlearned:
         head = ["---", "tags:", "- text-to-image", "- unlearning", f"- {record.method}", "---", ""]
         head += [f"# {self.model.name}", ""]
         facts = [f"- Made from: {record.original} (fingerprint `{record.fingerprint}`)"]
-        facts += [f"- Unlearned: {one!r}, in its place {anchor!r}" for one, anchor in record.concept.pairs]
+        if not record.forgotten:
+            facts += [f"- Unlearned: {one!r}, in its place {anchor!r}" for one, anchor in record.concept.pairs]
         facts += ["- Licence: inherits the original's", f"- {record.statement}"]
-        facts += ["- Prompts may be left by which the concept is still drawn; `intaglio audit unlearn-attack` looks"]
+        facts += [LEFT_PICTURES if record.forgotten else LEFT_PROMPTS]
         table = ["", "## Settings", "", f"`{record.method}` of intaglio {intaglio.__version__}", ""]
         table += ["| setting | value |", "|---|---|", *(f"| {key} | {v} |" for key, v in record.settings.items())]
         return "\n".join([*head, *facts, *table, ""])

@@ -145,13 +145,13 @@ class TunedUnlearner(OptimizerSettings, Unlearner, ABC):
         """Rows that go through a network together."""
         return min(self.batch, self.micro_batch or self.batch)
 
-    def pictures_drawn(self, concept: Concept, *, forget: bool, retain: bool) -> int:
+    def pictures_drawn(self, concept: Concept, *, forget: int, retain: int) -> int:
         """Pictures that the model draws to learn from."""
         prompts = {"concept": concept.prompts, "keep": concept.keep, "anchor": concept.anchors}
-        given = {"concept": forget, "keep": retain, "anchor": False}
+        given = {"concept": forget, "keep": retain, "anchor": 0}
         return self.own * sum(len(prompts[part]) for part in self.learns_from if not given[part])
 
-    def planned(self, concept: Concept, *, forget: bool, retain: bool) -> Calls:
+    def planned(self, concept: Concept, *, forget: int, retain: int) -> Calls:
         """Those of the drawn pictures, and of the updates."""
         each = self.own_steps * (1 if self.own_guidance == 1 else 2)
         still, trained = (count * self.batch * self.steps for count in self.asked)
@@ -177,7 +177,7 @@ class TunedUnlearner(OptimizerSettings, Unlearner, ABC):
             captions = [one for data in sets.values() for one in data.captions]
             texts = embedded(model, ["", *concept.prompts, *concept.anchors, *concept.keep, *captions])
             objective = self.objective(UnlearningLesson(model, student, weights, concept, sets, texts, run))
-            losses = self._trained(weights, objective, run)
+            losses = trained(weights, self, objective, run)
         return self.found(model, student, concept, {"last_loss": last_mean(losses)})
 
     def _pictures(
@@ -198,21 +198,24 @@ class TunedUnlearner(OptimizerSettings, Unlearner, ABC):
         latents = own_latents(model, prompts, count, **options, run=run, name=f"drawn-{part}")
         return CaptionedLatents(latents, tuple(prompts[k % len(prompts)] for k in range(count)))
 
-    def _trained(self, weights: Mapping[str, Tensor], objective: Objective, run: Run) -> Float64[Tensor, " steps"]:
-        """Trains the weights in place; the losses of the steps."""
-        trainer = Trainer(weights, self)
-        checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S)
-        checkpoints.restore(trainer)
-        train(
-            trainer,
-            objective,
-            run,
-            checkpoints,
-            advice=f"try a learning rate below {self.learning_rate:g}, or fewer steps",
-            label="unlearning",
-        )
-        trainer.export()
-        return trainer.losses
+
+def trained(
+    weights: Mapping[str, Tensor], settings: OptimizerSettings, objective: Objective, run: Run
+) -> Float64[Tensor, " steps"]:
+    """Trains weights in place, from the run's state on; the losses of the steps."""
+    trainer = Trainer(weights, settings)
+    checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S)
+    checkpoints.restore(trainer)
+    train(
+        trainer,
+        objective,
+        run,
+        checkpoints,
+        advice=f"try a learning rate below {settings.learning_rate:g}, or fewer steps",
+        label="unlearning",
+    )
+    trainer.export()
+    return trainer.losses
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""`intaglio bench unlearn`: models made to unlearn an artist, what is left of it, and how it comes back."""
+"""`intaglio bench unlearn`: models made to unlearn an artist or ten pictures, what is left, and how it comes back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ from intaglio.audit.unlearning.family import Unlearner
 from intaglio.bench.kit.methods import default_method, default_methods
 from intaglio.bench.unlearn.artist_scene import ARTISTS, ArtistScene
 from intaglio.bench.unlearn.figures import ORIGINAL, figures_of, table_of
+from intaglio.bench.unlearn.picture_scene import RETRAINED, PictureModels, PictureScene, picture_figures, picture_table
 from intaglio.bench.unlearn.unlearner_row import UnlearningScene, original_row
 from intaglio.errors import BadInput
 from intaglio.models import testbed
@@ -31,25 +32,41 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
 """Rows of methods with other settings than their defaults."""
 QUICK: Mapping[str, int] = {"steps": 60, "batch": 4, "own": 1}
 """Settings of methods that train, of a quick bench."""
+REGIMES = ("artist", "pictures")
+OF_PICTURES: Mapping[str, Mapping[str, Any]] = {"dmm": {"weights": "layers"}, "retain": {}, "ascent": {}}
+"""Rows of the regime of pictures, with their settings: the LoRA that is unlearned changes these layers."""
+QUICK_PICTURES: Mapping[str, int] = {"timesteps": 5, "draws": 1}
+"""Further settings of `dmm`, of a quick bench."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnBench:
-    """Every unlearning of an artist: what is left, what it did to a neighbour, how it comes back.
+    """Every unlearning of an artist or of ten pictures: what is left, and how it comes back.
 
-    The concept is an artist's style by eight names, its anchors the held-out artist's by the same names, and the kept
-    prompts another artist's. Figures are of other names. `concept` is the share of pictures under the artist's prompts
-    that a classifier calls the artist's, at a threshold that at most 5% of the original's pictures of the anchor
-    exceed; `neighbour` the share of pictures under the kept artist's prompts that it takes for theirs; `kid` the kernel
-    distance of these from the original's of the same seeds, beside its floor in the row `original`, other seeds, by the
-    embedded encoder; `loss` columns are the denoising losses of real pictures over the original's. `relearned` is the
-    concept's share after 50 steps of LoRA on eight real pictures of the artist. Attacks have the share of prompts at
-    which one of their tries shows the artist, all attacks by equal tries; `unattacked` are the prompts that did so
-    without one.
+    Regime artist: the concept is an artist's style by eight names, its anchors the held-out artist's by the same names,
+    and the kept prompts another artist's. Figures are of other names. `concept` is the share of pictures under the
+    artist's prompts that a classifier calls the artist's, at a threshold that at most 5% of the original's pictures of
+    the anchor exceed; `neighbour` the share of pictures under the kept artist's prompts that it takes for theirs; `kid`
+    the kernel distance of these from the original's of the same seeds, beside its floor in the row `original`, other
+    seeds, by the embedded encoder; `loss` columns are the denoising losses of real pictures over the original's.
+    `relearned` is the concept's share after 50 steps of LoRA on eight real pictures of the artist. Attacks have the
+    share of prompts at which one of their tries shows the artist, all attacks by equal tries; `unattacked` are the
+    prompts that did so without one.
+
+    Regime pictures: the base is tuned on forty pictures by a LoRA, and made to unlearn ten of them; the truth are
+    models tuned on the other thirty alone, with as many seeds. `kl` columns are the divergence in nats of the models'
+    losses from the retrained ones' for pictures to forget, to stay and held out, mean over pictures, with the median of
+    it where models are dealt to the two groups at random, and the p of that permutation. `auc` tells the forgotten from
+    held-out pictures by a low loss, `auc_off` how far it is from the retrained models'; `loss` columns are mean losses
+    over these models'. Row `retrained` is of further retrained models, the floor; `untouched` of those that have the
+    pictures still.
     """
 
     quick: bool = False
-    """One artist, 8 names, pictures of 10 steps, trainings of 60, attacks on 3 prompts by 3 tries: minutes."""
+    """One artist, 8 names, pictures of 10 steps, trainings of 60, attacks on 3 prompts by 3 tries; three seeds of the
+    regime of pictures in place of eight: minutes."""
+    regimes: tuple[str, ...] = ()
+    """Regimes to measure, artist or pictures; none takes both."""
     rows: tuple[str, ...] = ()
     """Unlearners to measure, by method or by row; none takes all."""
     artists: tuple[str, ...] = ()
@@ -71,6 +88,8 @@ class UnlearnBench:
         known = (*VERBS[VERB].methods, *VARIANTS)
         if unknown := [name for name in self.rows if name not in known]:
             raise BadInput(f"there is no row {unknown[0]!r}; choose from: {', '.join(known)}")
+        if unknown := [name for name in self.regimes if name not in REGIMES]:
+            raise BadInput(f"there is no regime {unknown[0]!r}; choose from: {', '.join(REGIMES)}")
         if unknown := [name for name in self.artists if name not in ARTISTS]:
             raise BadInput(f"there is no artist {unknown[0]!r}; choose from: {', '.join(ARTISTS)}")
 
@@ -82,18 +101,39 @@ class UnlearnBench:
             "seed": self.seed,
             "rows": {name: asdict(method) for name, method in self._methods.items()},
             "scene": self._counts,
+            "regimes": self._regimes,
+            "pictures": {name: asdict(method) for name, method in self._of_pictures.items()},
+            "picture_scene": {**asdict(self._picture_scene), "seeds": self._seeds},
         }
         inputs = {"model": {"path": "testbed", "sha256": self._base.fingerprint}}
         about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "unlearn", settings, inputs, **about) as run:
             if run.status != "done":
-                self._measure(run)
-                run.finish(figures_of(run))
+                if "artist" in self._regimes:
+                    self._measure(run)
+                pictures = self._measured_pictures(run) if "pictures" in self._regimes else {}
+                run.finish({**figures_of(run), "pictures": pictures})
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
-        """The rows as a table for each artist."""
-        return table_of(figures)
+        """The rows as a table for each artist, and one for the pictures."""
+        tables = [table_of(figures), picture_table(figures["pictures"]) if figures.get("pictures") else ""]
+        return "\n\n".join(filter(None, tables))
+
+    @property
+    def _regimes(self) -> tuple[str, ...]:
+        """Those asked for that have a row to measure."""
+        rows = {"artist": self._methods, "pictures": self._of_pictures}
+        return tuple(name for name in REGIMES if (not self.regimes or name in self.regimes) and rows[name])
+
+    @property
+    def _seeds(self) -> int:
+        """Models of each row of the regime of pictures."""
+        return 3 if self.quick else 8
+
+    @property
+    def _picture_scene(self) -> PictureScene:
+        return PictureScene(asked=10 if self.quick else 30, steps=100)
 
     @property
     def _artists(self) -> tuple[str, ...]:
@@ -118,7 +158,18 @@ class UnlearnBench:
         every |= {
             row: default_method(VERB, name, seed=self.seed, **changes, **own) for row, (name, own) in VARIANTS.items()
         }
+        every = {row: method for row, method in every.items() if method.forgets == "concept"}
         return {row: every[row] for row in sorted(every) if not self.rows or {row, row.split()[0]} & set(self.rows)}
+
+    @cached_property
+    def _of_pictures(self) -> dict[str, Unlearner]:
+        """The unlearners of the regime of pictures."""
+        changes = {**QUICK, **QUICK_PICTURES} if self.quick else {}
+        return {
+            name: default_method(VERB, name, seed=self.seed, **changes, **own)
+            for name, own in OF_PICTURES.items()
+            if not self.rows or name in self.rows
+        }
 
     def _measure(self, run: Run) -> None:
         workers = self.workers or workers_for(self.device)
@@ -134,6 +185,26 @@ class UnlearnBench:
                 for (artist, row, _), found in fan_out(self._row, left, workers):
                     run.record("row", f"{artist}/{row}", found)
                     progress.advance()
+
+    def _measured_pictures(self, run: Run) -> dict[str, Any]:
+        """Figures of the regime of pictures; each model is stored as it is measured."""
+        jobs = [("tuned", seed) for seed in range(self._seeds)]
+        jobs += [(RETRAINED, seed) for seed in range(2 * self._seeds)]
+        known = run.recorded("models")
+        left = [(kind, seed) for kind, seed in jobs if f"{kind}/{seed}" not in known]
+        workers = self.workers or workers_for(self.device)
+        with run.progress(len(jobs), "models", len(jobs) - len(left)) as progress:
+            for (kind, seed), found in fan_out(self._model_rows, left, workers):
+                run.record("models", f"{kind}/{seed}", found)
+                progress.advance()
+        return picture_figures(run.recorded("models"), self._picture_scene, self._seeds)
+
+    def _model_rows(self, job: tuple[str, int]) -> dict[str, Any]:
+        """Losses of (kind, seed): of a retrained model, or of one with the pictures and all that is made of it."""
+        kind, seed = job
+        models = PictureModels(self._picture_scene, self._base, self._of_pictures)
+        own = 1000 * self.seed + seed  # no seed of a retrained model is that of one with the pictures
+        return models.without(own + 500) if kind == RETRAINED else models.having(own)
 
     def _row(self, job: tuple[str, str, Mapping[str, Any] | None]) -> dict[str, Any]:
         """Figures of (artist, row, what is known of the original); of the original itself where nothing is."""

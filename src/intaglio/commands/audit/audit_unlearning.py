@@ -11,6 +11,7 @@ from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
+from intaglio.commands.kit.source_settings import class_variable
 
 if TYPE_CHECKING:
     from intaglio.audit.unlearning.concept import Concept
@@ -30,27 +31,31 @@ MOST_ROWS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class AuditUnlearning(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
-    """Make a model without a concept, and measure what is left of it.
+    """Make a model without a concept or without given pictures, and measure what is left.
 
     The result is a model's folder that every other command takes. Both models are compared on pictures that the given
-    one draws, of the concept's prompts and of kept ones. The same command again resumes one that was killed.
+    one draws, of the concept's prompts and of kept ones, or on those that are forgotten and that stay. The same command
+    again resumes one that was killed.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("forget", "retain")
     method: tyro.conf.OmitArgPrefixes[M]
     concept: tuple[str, ...] = ()
-    """Prompts of the concept that is unlearned, such as an artist's style; one at least."""
+    """Prompts of the concept that is unlearned, such as an artist's style; one at least. Where pictures are forgotten
+    none, or the prompt of those without a caption."""
     anchor: tuple[str, ...] = ("",)
     """Prompts that take its place, one for all or one for each; the empty one is the model's picture of no prompt."""
     keep: tuple[str, ...] = ()
-    """Prompts whose pictures shall stay as they are."""
+    """Prompts whose pictures shall stay as they are. Where pictures are forgotten none, or the prompt of those that
+    stay and have no caption."""
     forget: Path | None = None
-    """Folder of pictures of the concept, for a method that learns from them; none takes the model's own."""
+    """Folder of pictures of the concept, for a method that learns from them; none takes the model's own. For a method
+    that forgets pictures the folder of these."""
     retain: Path | None = None
     """Folder of pictures of what is to stay, for a method that learns from them; none takes the model's own of --keep.
-    """
+    For a method that forgets pictures all others that the model was tuned on."""
     pictures: int = 8
-    """Pictures of each prompt that both models are compared on, at least 1."""
+    """Pictures of each prompt that both models are compared on, at least 1; given ones are all compared."""
     shown: int = 2
     """Pictures of each prompt, by each model, that the report shows, 0 to --pictures."""
     picture_seed: int = 0
@@ -65,8 +70,14 @@ class AuditUnlearning(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             raise ValueError(f"picture_seed must be 0 to 2**62 - 1, not {self.picture_seed}")
 
     def check_early(self) -> None:
-        """Raises `BadInput` for prompts that say nothing to unlearn, or contradict each other."""
-        self._concept.check()
+        """Raises `BadInput` for prompts that say nothing to unlearn, or contradict each other, or for no pictures."""
+        kind = type(self.method)
+        target = f"{kind.__module__}:{kind.__name__}"
+        if class_variable(target, "forgets") == "pictures":
+            name = target.partition(":")[0].rpartition(".")[2].replace("_", "-")
+            self._concept.check_beside_pictures(name, forget=self.forget is not None, retain=self.retain is not None)
+        else:
+            self._concept.check()
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a picture without a prompt."""
@@ -84,7 +95,7 @@ class AuditUnlearning(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         model = self.noted_model(self.device)
         self._method.check(model)
         images = {flag: self._images(flag, model) for flag in self.picture_folders}
-        plan = self._plan(model, given)
+        plan = self._plan(model, {flag: len(one or ()) for flag, one in images.items()})
         if self.dry_run and self.ends_with(plan):
             return 0
         with self._open(model, images) as run:
@@ -118,7 +129,7 @@ class AuditUnlearning(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         path = getattr(self, flag)
         return None if path is None else self.load_pictures(path, model.resolution)
 
-    def _plan(self, model: "LatentDiffusion", given: dict[str, bool]) -> "TimePlan":
+    def _plan(self, model: "LatentDiffusion", given: dict[str, int]) -> "TimePlan":
         from intaglio.audit.unlearning.cost import unlearning_plan
 
         return unlearning_plan(self._method, model, self._concept, **given, pictures=self.pictures, shown=self.shown)

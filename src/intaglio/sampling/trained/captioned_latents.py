@@ -33,6 +33,12 @@ class CaptionedLatents:
         return cls(*encoded_pictures(model, images))
 
     @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Sha256 over each latent, and its caption."""
+        rows = zip(self.latents, self.captions, strict=True)
+        return [(hashlib.sha256(row.contiguous().numpy().tobytes()).hexdigest(), caption) for row, caption in rows]
+
+    @property
     def hash(self) -> str:
         """Sha256 over latents and captions."""
         digest = hashlib.sha256(self.latents.contiguous().numpy().tobytes())

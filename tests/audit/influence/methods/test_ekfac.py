@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from influence_scenes import examples, gradients
+from intaglio.audit.influence.factor_fit import FactorFit
 from intaglio.audit.influence.kronecker_factors import LayerFactors, inputs_and_gradients, moments, sides
 from intaglio.audit.influence.methods.ekfac import EkFac
 from intaglio.denoising.examples import Examples
@@ -162,8 +163,8 @@ def opened(folder):
 
 def test_factors_that_were_begun_are_gone_on_with_and_end_the_same(tmp_path, monkeypatch):
     net, train, _ = examples()
-    method, made, original = EkFac(timesteps=1, draws=1), [], EkFac._pairs
-    monkeypatch.setattr("intaglio.audit.influence.methods.ekfac.SAVE_EVERY_S", 0)
+    method, made, original = EkFac(timesteps=1, draws=1), [], FactorFit._pairs
+    monkeypatch.setattr("intaglio.audit.influence.factor_fit.SAVE_EVERY_S", 0)
 
     def stopped(self, model, layers, latent, asked):
         if len(made) == 3:
@@ -172,10 +173,10 @@ def test_factors_that_were_begun_are_gone_on_with_and_end_the_same(tmp_path, mon
         return original(self, model, layers, latent, asked)
 
     with opened(tmp_path) as run:
-        monkeypatch.setattr(EkFac, "_pairs", stopped)
+        monkeypatch.setattr(FactorFit, "_pairs", stopped)
         with pytest.raises(KeyboardInterrupt):
             method._factors(net, train, run)
-        monkeypatch.setattr(EkFac, "_pairs", lambda self, *given: made.append(given[-1]) or original(self, *given))
+        monkeypatch.setattr(FactorFit, "_pairs", lambda self, *given: made.append(given[-1]) or original(self, *given))
         found = method._factors(net, train, run)
         assert len(made) == 8, "four pictures in each of two passes, each once"
         for name, one in method._factors(net, train, Run.none()).items():

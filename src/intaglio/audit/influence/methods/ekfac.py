@@ -1,37 +1,22 @@
 """ekfac: influence with the curvature of the loss, approximated layer by layer (EK-FAC)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from math import sqrt
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from intaglio.audit.influence.example_method import Asked
+from intaglio.audit.influence.factor_fit import STAGES, FactorFit, factored
 from intaglio.audit.influence.gradient_features import Change, GradientInfluence
-from intaglio.audit.influence.kronecker_factors import (
-    LayerFactors,
-    Pairs,
-    inputs_and_gradients,
-    moments,
-    sides,
-    whitened,
-)
+from intaglio.audit.influence.kronecker_factors import LayerFactors, whitened
 from intaglio.denoising.examples import Examples
-from intaglio.errors import BadInput, IntaglioError, require
+from intaglio.errors import require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.randomness import generator
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
-
-Summand = Callable[[Pairs], Mapping[str, Float[Tensor, "_ _"]]]
-"""Matrices by name of some inputs and output gradients, to be summed over all."""
-
-SAVE_EVERY_S = 60
-"""Seconds between two stores of the factors' sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,88 +78,24 @@ class EkFac(GradientInfluence):
     def change(self, model: LatentDiffusion, train: Examples, run: Run) -> Change:
         """Whitening by the factors of the training pictures."""
         factors = self._factors(model, train, run)
-        total = sum(float(one.values.sum()) for one in factors.values())
-        if not 0 < total < float("inf"):
-            raise IntaglioError(f"the curvature of {model.name} is {total}; take other --weights, or float32")
         return lambda gradients: whitened(factors, gradients, self.damping)
 
     def forget(self, model: LatentDiffusion, train: Iterable[Asked], queries: Iterable[Asked], run: Run) -> None:
         """Drops gradients and factors."""
         train = list(train)
         super().forget(model, train, queries, run)
-        for stage in ("moments", "values"):
+        for stage in STAGES:
             run.drop_state(self._state(model, train, stage))
 
     def sizes(self, model: LatentDiffusion) -> dict[str, int]:
         """Entries of the chosen weights that have factors. Raises `BadInput` where there is none."""
-        chosen, modules = super().sizes(model), dict(model.denoiser.named_modules())
-        found = {
-            name: size
-            for name, size in chosen.items()
-            if name.endswith(".weight")
-            and (both := sides(modules[name.removesuffix(".weight")])) is not None
-            and max(both) <= self.side
-        }
-        if not found:
-            raise BadInput(
-                f"none of the {len(chosen)} weights of --weights {self.weights} belongs to a layer with sides of at "
-                f"most {self.side}; give a larger --side, or other --weights"
-            )
-        return found
+        return factored(model, super().sizes(model), self.side, self.weights)
 
     def _factors(self, model: LatentDiffusion, train: Examples, run: Run) -> dict[str, LayerFactors]:
-        """Bases of the first pass, and the values of the second along them."""
-        names = list(self.sizes(model))
-        summed = self._summed(model, train, run, "moments", moments)
-        factors = {name: LayerFactors.of(summed[f"{name}.inputs"], summed[f"{name}.outputs"]) for name in names}
-
-        def squares(pairs: Pairs) -> dict[str, Tensor]:
-            return {name: factors[name].squares(*pair) for name, pair in pairs.items()}
-
-        values = self._summed(model, train, run, "values", squares)
-        count = len(train) * self.draws * self._count
-        return {name: replace(factors[name], values=values[name] / count) for name in names}
-
-    def _summed(
-        self, model: LatentDiffusion, train: Examples, run: Run, stage: str, of: Summand
-    ) -> dict[str, Float[Tensor, "_ _"]]:
-        """Sums over all training pictures, stored now and then with the number of pictures that they hold."""
-        state = self._state(model, train.asked, stage)
-        stored = run.load_state(state)
-        sums, begun = (dict(stored[0]), int(stored[1]["pictures"])) if stored else ({}, 0)
-        order = sorted(range(len(train)), key=lambda i: train.asked[i])
-        layers = self._layers(model)
-        with run.progress(len(train), f"{self.name} {stage}", begun) as progress, model.frozen():
-            for done, i in enumerate(order[begun:], begun + 1):
-                for pairs in self._pairs(model, layers, train.latents[i], train.asked[i]):
-                    for name, part in of(pairs).items():
-                        sums[name] = sums[name] + part if name in sums else part
-                every = 0 if done == len(train) else SAVE_EVERY_S
-                run.save_state(state, sums, {"pictures": done}, every_s=every)
-                progress.advance()
-        return sums
-
-    def _layers(self, model: LatentDiffusion) -> dict[str, nn.Module]:
-        modules = dict(model.denoiser.named_modules())
-        return {name: modules[name.removesuffix(".weight")] for name in self.sizes(model)}
-
-    def _pairs(
-        self, model: LatentDiffusion, layers: Mapping[str, nn.Module], latent: Float[Tensor, "c h w"], asked: Asked
-    ) -> Iterator[Pairs]:
-        """Inputs and output gradients of one picture, a few of its noised latents at a time."""
-        with torch.no_grad():
-            text = model.embed([asked[1]])
-        shape = tuple(latent.shape)
-        for draw in range(self.draws):
-            source = generator(self.seed, "ekfac", *asked, draw)
-            for noise, t in self.noised(model, shape):
-                signs = (torch.randint(2, noise.shape, generator=source) * 2.0 - 1).to(model.device)
-                latents = latent.to(model.device).expand_as(noise)
-
-                def number(noise: Tensor = noise, t: Tensor = t, signs: Tensor = signs, z: Tensor = latents) -> Tensor:
-                    return sqrt(2 / z[0].numel()) * (signs * model.output(model.noised(z, noise, t), t, text)).sum()
-
-                yield inputs_and_gradients(layers, number)
+        noises = list(self.noised(model, tuple(train.latents.shape[1:])))
+        fit = FactorFit(list(self.sizes(model)), noises, self.draws, self.seed, self.name)
+        states = {stage: self._state(model, train.asked, stage) for stage in STAGES}
+        return fit(model, train.asked, train.latents, states, run)
 
     def _state(self, model: LatentDiffusion, train: Iterable[Asked], stage: str) -> str:
         """The name of the stored sums; neither damping nor width has a part in them."""

@@ -49,7 +49,7 @@ class ErasedStableDiffusion(TunedUnlearner):
         scale = self.negative_guidance
         require(0 <= scale < math.inf, f"negative_guidance must be 0 or more, and finite, not {scale}")
 
-    def pictures_drawn(self, concept: Concept, *, forget: bool, retain: bool) -> int:
+    def pictures_drawn(self, concept: Concept, *, forget: int, retain: int) -> int:
         """Walks of the frozen model."""
         return self.own * len(concept.prompts)
 

@@ -77,7 +77,7 @@ class SaliencyUnlearning(TunedUnlearner):
             f"weight_decay must be 0, not {self.weight_decay}: it would change weights that are masked",
         )
 
-    def planned(self, concept: Concept, *, forget: bool, retain: bool) -> Calls:
+    def planned(self, concept: Concept, *, forget: int, retain: int) -> Calls:
         """Those of the mask beside the family's."""
         rows = 2 * self.mask_batches * self.batch
         return super().planned(concept, forget=forget, retain=retain) + Calls(forward=rows, backward=rows)

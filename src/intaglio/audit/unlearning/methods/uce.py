@@ -79,7 +79,7 @@ class UnifiedConceptEditing(Unlearner):
             require(0 < value < math.inf, f"{name} must be above 0, and finite, not {value}")
         require(0 <= self.keep_scale < math.inf, f"keep_scale must be 0 or more, and finite, not {self.keep_scale}")
 
-    def planned(self, concept: Concept, *, forget: bool, retain: bool) -> Calls:
+    def planned(self, concept: Concept, *, forget: int, retain: int) -> Calls:
         """None: the denoiser is not called."""
         return Calls()
 
