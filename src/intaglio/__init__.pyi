@@ -39,6 +39,7 @@ from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as Erase
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
+from intaglio.protect.private.methods.few_shot import FewShot as FewShot
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.audit.inference.methods.fides import Fides as Fides
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
@@ -153,6 +154,7 @@ from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as Unifi
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
+from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy
 from intaglio.models.diffusion.loading import load_model as load_model
 from intaglio.models.flow.shipped import open_flow as open_flow
 from intaglio.sampling.loop import sample as sample

@@ -24,8 +24,8 @@ class ComponentsBench(FewShotBench):
     """Credit of components: the share of a LoRA tuned on the target pictures, beside an innocent one.
 
     For each few-shot set the target pictures are its ten members. Components are a LoRA tuned on them, a LoRA of the
-    same dose tuned on the next set under words that are never drawn, and the words that the first was tuned under;
-    32 pictures of each set of components are drawn without guidance. `told` is the share of sets in which all
+    same dose tuned on a hundred pictures that the base knows, and the words that the first was tuned under; 32 pictures
+    of each set of components are drawn without guidance. `told` is the share of sets in which all
     components together bring the drawings nearer, so that there are shares; `guilty` the mean share there of the LoRA
     that did it, with its interval over sets, `first` how often it has the largest effect and `innocent_at_0` how often
     the other's interval covers 0, both of all sets; `innocent` its mean effect over the guilty one's mean effect.

@@ -1,9 +1,10 @@
-"""Drawings with components of known effect: a LoRA tuned on the target pictures, one of other pictures, and words."""
+"""Drawings with components of known effect: a LoRA tuned on the target pictures, one of no new ones, and words."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,19 +15,20 @@ from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.suspects import PAPER, PROMPT
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.randomness import seed_32bit
+from intaglio.randomness import generator, seed_32bit
 from intaglio.sampling.loop import sample
 
 GUILTY, INNOCENT, WORDS = "guilty", "innocent", "words"
-OTHER_PROMPT = "abc kind"
-"""Under which the innocent LoRA learns; it is never drawn."""
+KNOWN = 100
+"""Pictures that the innocent LoRA is tuned on, of those that the base learned: one of other subjects would draw them
+whatever the words, as the embedded base hardly listens to these."""
 STEPS = 10
 """Of DDIM, without guidance, which exaggerates what a small model was tuned to."""
 
 
 @dataclass(frozen=True, eq=False)
 class ComponentScene:
-    """A few-shot set as target pictures; a LoRA that learnt them, one that learnt another set, and the prompt's words.
+    """A few-shot set as target pictures; a LoRA that learnt them, one that learnt nothing new, and the prompt's words.
 
     Both LoRAs have the dose of the suspects of the membership bench, regime paper.
     """
@@ -38,17 +40,16 @@ class ComponentScene:
     @cached_property
     def components(self) -> dict[str, DrawingComponent]:
         """By name."""
-        names = testbed.sets()
-        other = names[(names.index(self.subject) + 1) % len(names)]
+        known = testbed.real_pictures()
+        some = torch.randperm(len(known), generator=generator(self.seed, "known pictures"))[:KNOWN]
         return {
-            GUILTY: self._tuned(self.subject, PROMPT),
-            INNOCENT: self._tuned(other, OTHER_PROMPT),
+            GUILTY: self._tuned(TrainingSet(testbed.few_shot(self.subject).members, prompt=PROMPT)),
+            INNOCENT: self._tuned(TrainingSet(known[sorted(some.tolist())])),
             WORDS: AddedWords(PROMPT),
         }
 
-    def _tuned(self, name: str, prompt: str) -> Adapter:
-        tuner = PAPER.tuner("lora", self.seed)
-        found = tuner(self.base, TrainingSet(testbed.few_shot(name).members, prompt=prompt)).adapter
+    def _tuned(self, data: TrainingSet) -> Adapter:
+        found = PAPER.tuner("lora", self.seed)(self.base, data).adapter
         if found is None:
             raise TypeError("a LoRA tuning gave no adapter")
         return Adapter(found)

@@ -159,7 +159,9 @@ def test_training_closes_the_distance_to_the_teacher_in_the_planned_calls():
     net, forget, retain = model(), latents(FORGET), latents(RETAIN, seed=1)
     rows = []  # through the network and its copies, which share the hook
     net.denoiser.register_forward_hook(lambda module, given, output: rows.append(len(given[0])))
-    method = DatamodelMatching(steps=10, batch=4, timesteps=1, draws=1, multiplier=3.0, learning_rate=1e-3)
+    method = DatamodelMatching(
+        steps=10, batch=4, timesteps=1, draws=1, multiplier=3.0, learning_rate=1e-3, largest_change=None
+    )
     record = method(net, Concept(()), forget=forget, retain=retain).record
     assert sum(rows) == method.planned(Concept(()), forget=2, retain=3).forward
     assert record.facts["last_loss"] < 0.7 * record.facts["first_loss"]
@@ -173,11 +175,31 @@ def test_a_picture_that_is_to_be_forgotten_and_to_stay_is_refused():
         DatamodelMatching()(model(), Concept(()), forget=forget, retain=latents([FORGET[0], "cat"]))
 
 
+def test_lambda_is_raised_until_the_change_is_no_longer_than_allowed():
+    x, y, f = ridge(2)
+    factors = LayerFactors.of(x.T @ x, torch.eye(2, dtype=x.dtype))
+    factors = {"weight": replace(factors, values=torch.logspace(-6, 0, 12, dtype=x.dtype).view(2, 6))}
+    total = (-y[:f].T @ x[:f]).flatten()
+
+    def size(method, damping=None):
+        return float(method.changes(factors, total, 40, damping)["weight"].norm())
+
+    free = DatamodelMatching(damping=1e-6, largest_change=None)
+    assert free.damping_within(factors, total, 40, 2.0) == 1e-6
+    bounded = replace(free, largest_change=0.05)
+    assert size(free) > 10 * 0.1
+    found = bounded.damping_within(factors, total, 40, 2.0)
+    assert size(bounded, found) <= 0.05 * 2.0 < size(bounded, found / 1.02)
+    loose = replace(free, largest_change=2 * size(free) / 2.0)
+    assert loose.damping_within(factors, total, 40, 2.0) == 1e-6
+
+
 def test_a_change_larger_than_the_weights_is_told(caplog):
     net, forget, retain = model(), latents(FORGET), latents(RETAIN, seed=1)
-    for damping, told in ((1e-9, True), (1e6, False)):
+    for largest, told in ((None, True), (0.01, False)):
         caplog.clear()
-        method = DatamodelMatching(timesteps=1, draws=1, damping=damping)
+        method = DatamodelMatching(timesteps=1, draws=1, damping=1e-9, largest_change=largest)
         _, facts = method.teacher(net, forget, retain, Run.none())
         assert (facts["relative_change"] > 1) is told
-        assert ("give a larger --damping" in caplog.text) is told
+        assert (facts["damping"] > 1e-9) is not told
+        assert ("give a --largest-change below 1" in caplog.text) is told

@@ -72,8 +72,10 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
     the rest too, so that the teacher predicts both.
 
     A model that is not at the least of its training loss, as one tuned in few steps, has gradients along directions of
-    no curvature, by which the estimate is far too large at a small damping: `relative_change` in the result is its norm
-    over that of the weights, and above 1 there is a warning.
+    no curvature, by which the estimate is far too large at a small lambda. So lambda is raised until the change is no
+    larger than `largest_change` (a trust region, as of Levenberg and Marquardt); the larger it is, the more the change
+    is a step of gradient ascent on F. The result has the `damping` that was taken, and as `relative_change` the norm of
+    the change over that of the weights.
 
     Layers without factors keep their weights in the teacher: biases, norms, convolutions in groups, and layers with a
     side above `side`. The result says which share of the gradient's squared norm its layers have.
@@ -113,7 +115,10 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
     draws: int = 2
     """Random signs for the curvature of each noised picture, from 1."""
     damping: float = 0.1
-    """The lambda that is added, as a share of a layer's mean curvature, above 0."""
+    """The least lambda that is added, as a share of a layer's mean curvature, above 0."""
+    largest_change: float | None = 0.01
+    """Norm of the estimated change over that of the weights, at most, above 0; lambda is raised until it holds. None
+    takes `damping` as it is."""
     multiplier: float = 1.0
     """Factor of the estimated change, above 0; other values than 1 make up for an estimate of a wrong size."""
     retain_share: float = 3.0
@@ -132,9 +137,10 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
         }.items():
             value = getattr(self, name)
             require(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
-        for name in ("damping", "multiplier"):
+        for name in ("damping", "multiplier", "largest_change"):
             value = getattr(self, name)
-            require(0 < value < math.inf, f"{name} must be above 0, and finite, not {value}")
+            fine = value is None or 0 < value < math.inf
+            require(fine, f"{name} must be above 0, and finite, not {value}")
         share = self.retain_share
         require(0 <= share < math.inf, f"retain_share must be 0 or more, and finite, not {share}")
         require(0 <= self.seed < 2**62, f"seed must be 0 to 2**62 - 1, not {self.seed}")
@@ -196,8 +202,10 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
         )
         summed = self._gradient(teacher, names, noises, forget, run)
         teacher.denoiser.requires_grad_(False)
-        changes = self.changes(factors, summed.total, len(latents))
         own, moved = dict(teacher.denoiser.named_parameters()), [0.0, 0.0]
+        length = math.sqrt(sum(float(own[name].double().square().sum()) for name in factors))
+        damping = self.damping_within(factors, summed.total, len(latents), length)
+        changes = self.changes(factors, summed.total, len(latents), damping)
         for name, change in changes.items():
             moved[0] += float(change.square().sum())
             moved[1] += float(own[name].double().square().sum())
@@ -207,25 +215,48 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
         if change > 1:
             run.warn(
                 f"the estimated change of the weights is {change:.3g} times as large as these, where an estimate of "
-                "first order says nothing; give a larger --damping, or a smaller --multiplier"
+                "first order says nothing; give a --largest-change below 1"
             )
-        if change > 1:
-            run.warn(
-                f"the estimated change is {change:.3g} times the weights themselves, for which no first-order estimate "
-                "holds; give a larger --damping, or a smaller --multiplier"
-            )
-        return teacher, {"gradient_share": share, "relative_change": change}
+        return teacher, {"gradient_share": share, "relative_change": change, "damping": damping}
+
+    def damping_within(
+        self, factors: Mapping[str, LayerFactors], total: Float[Tensor, "p"], count: int, length: float
+    ) -> float:
+        """The least damping, to 1%, that is `damping` or more and whose change is no longer than allowed.
+
+        Args:
+            factors: by the weights' names.
+            total: the summed gradients, one weight after the other.
+            count: all pictures.
+            length: the norm of the weights.
+        """
+        if self.largest_change is None:
+            return self.damping
+        most = self.largest_change * length
+
+        def too_long(damping: float) -> bool:
+            found = self.changes(factors, total, count, damping).values()
+            return math.sqrt(sum(float(one.square().sum()) for one in found)) > most
+
+        low = high = self.damping
+        while too_long(high):
+            low, high = high, 10 * high
+        while high > 1.01 * low:
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if too_long(middle) else (low, middle)
+        return high
 
     def changes(
-        self, factors: Mapping[str, LayerFactors], total: Float[Tensor, "p"], count: int
+        self, factors: Mapping[str, LayerFactors], total: Float[Tensor, "p"], count: int, damping: float | None = None
     ) -> dict[str, Float64[Tensor, "o i"]]:
         """theta_F - theta of each weight with factors, from the summed gradients and the number of all pictures.
 
-        Raises `IntaglioError` where it is not finite.
+        `damping` takes the place of the setting. Raises `IntaglioError` where the change is not finite.
         """
         parts = total.split([one.values.numel() for one in factors.values()])
+        damped = self.damping if damping is None else damping
         found = {
-            name: self.multiplier / count * one.solved(part.view(one.values.shape), self.damping)
+            name: self.multiplier / count * one.solved(part.view(one.values.shape), damped)
             for (name, one), part in zip(factors.items(), parts, strict=True)
         }
         if not all(bool(one.isfinite().all()) for one in found.values()):
