@@ -209,11 +209,6 @@ class DatamodelMatching(OptimizerSettings, Unlearner):
                 f"the estimated change of the weights is {change:.3g} times as large as these, where an estimate of "
                 "first order says nothing; give a larger --damping, or a smaller --multiplier"
             )
-        if change > 1:
-            run.warn(
-                f"the estimated change is {change:.3g} times the weights themselves, for which no first-order estimate "
-                "holds; give a larger --damping, or a smaller --multiplier"
-            )
         return teacher, {"gradient_share": share, "relative_change": change}
 
     def changes(
