@@ -39,7 +39,6 @@ from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as Erase
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
-from intaglio.protect.private.methods.few_shot import FewShot as FewShot
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.audit.inference.methods.fides import Fides as Fides
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
@@ -103,6 +102,7 @@ from intaglio.audit.influence.methods.similarity import PictureSimilarity as Pic
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
+from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateFewShot
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens

@@ -9,7 +9,7 @@ from intaglio.audit.components.drawing_components import (
     Adapter,
     AddedWords,
     Drawing,
-    Guidance,
+    GuidanceScale,
     TunedWeights,
     with_components,
 )
@@ -61,10 +61,10 @@ def test_two_adapters_and_weights_act_together_in_any_order(models):
 
 def test_words_and_guidance(models):
     drawing = Drawing(models[0], ("a", "b"), 1.0)
-    found = with_components(drawing, [AddedWords(", in red"), Guidance(4.0), AddedWords(" ink")], 7)
+    found = with_components(drawing, [AddedWords(", in red"), GuidanceScale(4.0), AddedWords(" ink")], 7)
     assert found.prompts == ("a, in red ink", "b, in red ink")
     assert found.scale == 4
-    guided = with_components(drawing, [AddedWords("x"), Guidance(4.0)], 2)
+    guided = with_components(drawing, [AddedWords("x"), GuidanceScale(4.0)], 2)
     assert (guided.prompts, guided.scale) == (("a", "b"), 4.0)
 
 

@@ -18,7 +18,7 @@ class Drawing:
     prompts: tuple[str, ...]
     """One or more; picture k is drawn from the k-th, from the first on again."""
     scale: float
-    """Guidance scale, 1 for none."""
+    """GuidanceScale scale, 1 for none."""
 
 
 class DrawingComponent(ABC):
@@ -69,7 +69,7 @@ class AddedWords(DrawingComponent):
 
 
 @dataclass(frozen=True)
-class Guidance(DrawingComponent):
+class GuidanceScale(DrawingComponent):
     """Classifier-free guidance; without it the scale is 1, the model's prediction under the prompt alone."""
 
     scale: float

@@ -114,7 +114,7 @@ class ComponentAudit(ABC):
         return values
 
     def _counts(self) -> Float[np.ndarray, "r n"]:
-        """How often each picture counts: each once, then by the resamples, of which each has two pictures at least."""
+        """Counts of each picture: once, then by the resamples, of which each has two different pictures at least."""
         places = torch.randint(self.pictures, (self.resamples, self.pictures), generator=generator(self.seed, "seeds"))
         counts = torch.nn.functional.one_hot(places, self.pictures).sum(1).double()
         return np.concatenate([np.ones((1, self.pictures)), counts[(counts > 0).sum(1) > 1].numpy()])

@@ -125,7 +125,7 @@ class ComponentShares:
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("component")
 
     def figures(self) -> dict[str, Any]:
-        """What all components add, and the shares by name."""
+        """The value that all components add, and the shares by name."""
         return {
             "statement": self.statement,
             "drawn": self.drawn * len(self.values),

@@ -16,7 +16,7 @@ from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.metrics.statistics.roc import row_aucs
 from intaglio.models import testbed
 from intaglio.protect.private.family import PrivateTrainer
-from intaglio.protect.private.methods.few_shot import FewShot
+from intaglio.protect.private.methods.few_shot import PrivateFewShot
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy
 from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.plain_json import digest
@@ -51,7 +51,7 @@ def few_shot_settings(seed: int, quick: bool) -> dict[str, Any]:
 def _methods(seed: int, quick: bool) -> dict[str, PrivateTrainer]:
     """By row. The noise follows from a seed, so that figures can be had again."""
     private = {
-        f"epsilon {epsilon:g}": FewShot(epsilon=epsilon, noise_seed=seed)
+        f"epsilon {epsilon:g}": PrivateFewShot(epsilon=epsilon, noise_seed=seed)
         for epsilon in (QUICK_EPSILONS if quick else EPSILONS)
     }
     return {
@@ -103,7 +103,7 @@ def _some(images: ImageSet, count: int, seed: int, number: int, name: str) -> Im
 
 
 def _with_seed(method: PrivateTrainer, seed: int) -> PrivateTrainer:
-    about = {"noise_seed": seed} if isinstance(method, FewShot) else {"seed": seed}
+    about = {"noise_seed": seed} if isinstance(method, PrivateFewShot) else {"seed": seed}
     return type(method)(**{**asdict(method), **about})
 
 

@@ -75,7 +75,7 @@ class PrivateTrainer(ABC):
 
     @abstractmethod
     def secret(self) -> Key:
-        """What draws of pictures and noise follow from."""
+        """The key that draws of pictures and noise follow from."""
 
     @abstractmethod
     def report(self, records: int) -> PrivacyReport | None:

@@ -51,7 +51,7 @@ class JudgedClass:
 
 @dataclass(frozen=True)
 class PrivateRecord:
-    """How a classifier was trained, and how often it is right."""
+    """The training of a classifier, and how often it is right."""
 
     method: str
     reading: str

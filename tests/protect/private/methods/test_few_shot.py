@@ -13,7 +13,7 @@ from intaglio.metrics import privacy
 from intaglio.metrics.privacy import gaussian_delta
 from intaglio.protect.private.classifier_learner import ClassifierLearner
 from intaglio.protect.private.labelled_pictures import LabelledPictures
-from intaglio.protect.private.methods.few_shot import FewShot
+from intaglio.protect.private.methods.few_shot import PrivateFewShot
 from private_scenes import classes, small_classifier
 
 SMALL = {"steps": 6, "noise_seed": 1}
@@ -30,7 +30,7 @@ def learner():
 
 
 def test_a_step_follows_the_clipped_mean_with_its_noise():
-    method, one = FewShot(steps=9, bound=0.2, noise_seed=4), learner()
+    method, one = PrivateFewShot(steps=9, bound=0.2, noise_seed=4), learner()
     weights = {name: weight + 0.1 for name, weight in one.begun().items()}
     chosen = [0, 2, 5]
     (rows,) = one.rows(weights, chosen)
@@ -50,20 +50,20 @@ def test_a_step_follows_the_clipped_mean_with_its_noise():
 
 def test_the_noise_is_the_least_that_keeps_the_promise_of_all_tries():
     for tries in (1, 3):
-        report = FewShot(steps=25, epsilon=2.0, tries=tries).report(40)
+        report = PrivateFewShot(steps=25, epsilon=2.0, tries=tries).report(40)
         assert (report.rate, report.records, report.accountant) == (1.0, 40, "closed-form")
         assert report.delta == pytest.approx(1 / 400)
         spent, less = (gaussian_delta(2.0 / tries, 5.0 / (part * report.sigma)) for part in (1, 0.99))
         assert spent <= report.delta / tries < less
     with pytest.raises(BadInput, match="tenth of one picture in 40"):
-        FewShot(delta=0.01).report(40)
+        PrivateFewShot(delta=0.01).report(40)
 
 
 def test_planted_classes_are_learned_at_a_loose_promise_and_not_at_a_tight_one():
     taught, further, classifier = classes(40), classes(60, seed=1), small_classifier()
     right = {}
     for epsilon in (50.0, 0.05):
-        method = FewShot(epsilon=epsilon, noise_seed=2, steps=60, learning_rate=0.05)
+        method = PrivateFewShot(epsilon=epsilon, noise_seed=2, steps=60, learning_rate=0.05)
         found = method(classifier, "colour", taught).judged(further)
         right[epsilon] = sum(one.right for one in found.record.judged) / 120
         assert found.classifier.classes == {"colour": ("red", "blue")}
@@ -73,7 +73,7 @@ def test_planted_classes_are_learned_at_a_loose_promise_and_not_at_a_tight_one()
 
 def test_a_secret_is_drawn_afresh_and_a_seed_voids_the_promise():
     taught, classifier = classes(3), small_classifier()
-    secret = FewShot(steps=2)
+    secret = PrivateFewShot(steps=2)
     one, other = (secret(classifier, "x", taught) for _ in range(2))
     apart = [found.classifier.heads["x"].weight for found in (one, other)]
     assert not torch.equal(*apart)
@@ -92,7 +92,7 @@ def test_batches_are_drawn_at_their_rate(monkeypatch):
     monkeypatch.setattr(privacy, "epsilon_spent", lambda *given: 1.0)
     chosen = []
 
-    class Noting(FewShot):
+    class Noting(PrivateFewShot):
         def gradient(self, learner, weights, chosen_now, step, key):
             chosen.append(list(chosen_now))
             return super().gradient(learner, weights, chosen_now, step, key)
@@ -105,6 +105,6 @@ def test_batches_are_drawn_at_their_rate(monkeypatch):
 
 def test_a_head_without_a_name_and_weights_that_blow_up_are_told():
     with pytest.raises(BadInput, match="no name of a head"):
-        FewShot()(small_classifier(), "my head", classes(3))
+        PrivateFewShot()(small_classifier(), "my head", classes(3))
     with pytest.raises(IntaglioError, match="not finite"):
-        FewShot(steps=3, learning_rate=1e38, noise_seed=0)(small_classifier(), "x", classes(3))
+        PrivateFewShot(steps=3, learning_rate=1e38, noise_seed=0)(small_classifier(), "x", classes(3))

@@ -29,7 +29,7 @@ MICRO_BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionErrors(SourceAttributor):
-    """Reconstruction errors: how well the sources' models give a picture back and denoise it, fitted.
+    """Reconstruction errors: how the sources' models give a picture back and denoise it.
 
     With E and D a model's encoder and decoder and z = E(x), its features of a picture x are log(|x - D(z)|^2 / d + r),
     with d the numbers of x and r the variance of rounding to 8 bits, and the logarithm of the mean over k fixed pairs

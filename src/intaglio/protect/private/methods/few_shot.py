@@ -16,7 +16,7 @@ from intaglio.protect.private.family import PrivateTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShot(PrivateTrainer):
+class PrivateFewShot(PrivateTrainer):
     """Few-shot training of a classifier with differential privacy of each picture.
 
     Step by step each of N pictures is taken with probability q = min(1, batch / N) by itself, the gradient g of its
