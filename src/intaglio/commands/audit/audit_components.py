@@ -163,7 +163,7 @@ class AuditComponents(DryRun, InRun, ReadsPictures, ModelAndLoRA, Generic[M]):
 
     def _components(self, model: "LatentDiffusion") -> "dict[str, DrawingComponent]":
         """The components themselves. Raises `BadInput` for one that does not fit the model."""
-        from intaglio.audit.components.drawing_components import Adapter, AddedWords, TunedWeights
+        from intaglio.audit.components.drawing_components import Adapter, AddedWords, GuidanceScale, TunedWeights
         from intaglio.denoising.model_pair import check_pair
         from intaglio.models.diffusion.adapted import Adapted
         from intaglio.models.diffusion.loading import load_suspect
