@@ -22,7 +22,7 @@ def private_page(run: RunData, found: PrivateRecord) -> PictureTablePage:
     if report is not None:
         keys.append(Key("Epsilon", decimal(report.epsilon, 2), f"delta {report.delta:.2g}"))
         keys.append(Key("Noise", decimal(report.sigma, 2), "times the bound of a picture’s gradient"))
-    outside = [Row("Outside the guarantee", one) for one in OUTSIDE] if report is not None else []
+    outside = [Row("Outside the guarantee", f"{'; '.join(OUTSIDE)}.")] if report is not None else []
     return PictureTablePage(
         template="picture_table.html.j2",
         **title(run, f"A classifier of {count(len(found.classes), 'class', 'classes')}"),
