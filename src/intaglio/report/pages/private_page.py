@@ -4,7 +4,7 @@ from pathlib import Path
 
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.protect.private.result import OUTSIDE, PrivateRecord
-from intaglio.report.kit.format import count, decimal, interval_text, rate_text, title
+from intaglio.report.kit.format import count, decimal, rate_text, title
 from intaglio.report.kit.views import Key, PageTable, PictureTablePage, Row
 from intaglio.runs.read import RunData
 
@@ -49,8 +49,8 @@ def _rows(found: PrivateRecord) -> list[list[str]]:
     rows = []
     for one in found.judged:
         spread = clopper_pearson(one.right, one.pictures)
-        share = rate_text(one.right / one.pictures) if one.pictures else ""
-        rows.append(
-            [one.name, str(one.pictures), str(one.right), share, "" if spread is None else interval_text(spread)]
-        )
+        if spread is not None:
+            low, high = map(rate_text, spread)
+            share = rate_text(one.right / one.pictures)
+            rows.append([one.name, str(one.pictures), str(one.right), share, f"{low} to {high}"])
     return rows
