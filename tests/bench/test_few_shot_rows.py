@@ -2,6 +2,7 @@
 
 import json
 from math import sqrt
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.stats import norm
 from intaglio.bench.guarantees import few_shot_rows as room
 from intaglio.metrics.statistics.roc import row_aucs
 from intaglio.models import testbed
+from intaglio.protect.private.methods.without_privacy import WithoutPrivacy
 from intaglio.runs.run import Run
 from private_scenes import classes, small_classifier
 
@@ -39,6 +41,25 @@ def test_a_model_is_no_shadow_of_itself():
     ]
     assert changed[5] == pytest.approx(wanted[0] - wanted[1])
     assert not np.allclose(first[5], changed[5])
+
+
+def test_a_model_that_is_surer_of_what_it_learned_is_found_out(monkeypatch):
+    pool = {"noto": classes(8)["red"], "fluent": classes(8)["blue"]}
+    hashes = [one for images in pool.values() for one in images.hashes]
+    random = np.random.default_rng(3)
+
+    def teacher(method, seed):
+        def taught(classifier, head, chosen):
+            learned = {one for images in chosen.values() for one in images.hashes}
+            return SimpleNamespace(classifier=[9.0 * (one in learned) for one in hashes])
+
+        return taught
+
+    monkeypatch.setattr(room, "classes_of", lambda split: pool)
+    monkeypatch.setattr(room, "POOL", 16)
+    monkeypatch.setattr(room, "_with_seed", teacher)
+    monkeypatch.setattr(room, "_log_odds", lambda sure, pool: np.array(sure) + random.standard_normal(16))
+    assert room._attacked(WithoutPrivacy(), 12, 0)["attack_auc"] > 0.95
 
 
 def test_rows_are_made_once_of_pictures_that_are_not_judged(tmp_path, monkeypatch):

@@ -67,6 +67,13 @@ def test_nothing_is_shared_out_where_nothing_comes_nearer():
     assert "further from" in away.statement
 
 
+def test_a_likeness_within_its_interval_is_not_shared_out():
+    other = drawn(0.03, 24)[8:16]  # of further seeds, so that nothing cancels
+    faint = CopyScope(pictures=8)(("a", "b"), lambda on: other if on & 1 else drawn(0.0, 8), TARGET)
+    assert faint.total.low < 0 < faint.total.value
+    assert {one.share for one in faint.components} == {None}
+
+
 def test_intervals_are_of_seeds():
     """Against the spread of the effect over sets of pictures of other seeds."""
 
