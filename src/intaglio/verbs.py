@@ -161,7 +161,7 @@ VERBS: dict[str, Verb] = {
     ),
     "protect private": Verb(
         "intaglio.commands.protect.protect_private:ProtectPrivate",
-        "teach a classifier so that no picture can be told from what it learned",
+        "teach a classifier so that what it learned tells little of any one picture",
         Methods("protect.private.methods"),
     ),
     "protect certify": Verb(

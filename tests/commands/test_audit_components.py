@@ -39,7 +39,7 @@ def test_shares_are_told_stored_and_shown(places, capsys):
     assert {row["component"] for row in rows} == {"tuned", "guide", "style"}
     assert all(name in said for name in ("component", "tuned", "guide", "style"))
     page = (folder / "report.html").read_text()
-    assert "The share of each of 3 components" in page
+    assert "3 components and a likeness" in page
     assert len(list((folder / "images").glob("*.png"))) == 5 * 4
     assert not list(folder.glob("states/*"))
     assert run(places, THREE) == 0, "a finished run is told again"

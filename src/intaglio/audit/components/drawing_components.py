@@ -18,7 +18,7 @@ class Drawing:
     prompts: tuple[str, ...]
     """One or more; picture k is drawn from the k-th, from the first on again."""
     scale: float
-    """GuidanceScale scale, 1 for none."""
+    """Guidance scale, 1 for none."""
 
 
 class DrawingComponent(ABC):

@@ -97,8 +97,9 @@ class ComponentShares:
                 f"With all components the drawn pictures are {told} the target pictures than with none, as far as "
                 f"{self.drawn} pictures tell; there is no likeness to share out."
             )
-        ranked = sorted(self.components, key=lambda one: -one.effect.value)
-        first = ranked[0]
+        first = max(self.components, key=lambda one: one.effect.value)
+        if first.effect.value <= 0:
+            return "All components together bring the drawn pictures nearer, and no one of them has a share above 0."
         said = f"Of the likeness that all components add, {first.name} has the largest share, {_percent(first)}."
         sure = [one.name for one in self.components if one.share is not None and one.share.low > 0]
         if len(sure) < len(self.components):

@@ -1,4 +1,4 @@
-"""`intaglio protect private METHOD`: a classifier learned from a few pictures of each class, none of which it tells."""
+"""`intaglio protect private METHOD`: a classifier learned from few pictures of each class, of which it tells little."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
-    """Teach a classifier classes of pictures so that no picture can be told from what it has learned.
+    """Teach a classifier classes of pictures so that what it learned tells little of any one picture.
 
     The classifier that it begins with is public; only what is learned of the --train pictures is private. The file
     classifier.safetensors with its card is what may be published; `--classifier` of other commands takes it. The same

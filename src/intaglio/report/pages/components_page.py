@@ -38,7 +38,7 @@ def components_page(run: RunData, found: ComponentShares, page_folder: Path) -> 
     sampled = any(one.error for one in found.components)
     return PictureTablePage(
         template="picture_table.html.j2",
-        **title(run, f"The share of each of {count(len(found.components), 'component')}"),
+        **title(run, f"{count(len(found.components), 'component')} and a likeness"),
         lead=found.statement,
         keys=[
             Key("All add", decimal(found.total.value, 3), _range(found.total.low, found.total.high, 3)),

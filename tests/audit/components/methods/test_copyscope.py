@@ -55,6 +55,7 @@ def test_of_two_that_do_the_same_each_has_half_where_switching_off_sees_nothing(
     shapley, off = (method(("a", "twin"), twins, TARGET) for method in (CopyScope(), SwitchedOff()))
     assert [one.share.value for one in shapley.components] == pytest.approx([0.5, 0.5])
     assert [one.share.value for one in off.components] == [0, 0]
+    assert off.statement.endswith("no one of them has a share above 0.")
 
 
 def test_nothing_is_shared_out_where_nothing_comes_nearer():

@@ -31,7 +31,7 @@ class PrivateFewShot(PrivateTrainer):
     Source: arXiv 2302.01190 (few-shot transfer under differential privacy: head, FiLM or all weights), 1607.00133.
     """
 
-    reading: ClassVar[str] = "learns each picture's class by clipped gradients and noise, so that none can be told"
+    reading: ClassVar[str] = "learns each picture’s class by clipped gradients, with noise on their sum"
 
     epsilon: float = 8.0
     """Privacy that is asked for, of all tries together, in (0, 100]: the probability of any result changes at most by

@@ -20,7 +20,7 @@ class WithoutPrivacy(PrivateTrainer):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = "learns each picture's class by plain gradients, and promises nothing"
+    reading: ClassVar[str] = "learns each picture’s class by plain gradients, and promises nothing"
 
     seed: int = 0
     """Seed of the pictures of a step, from 0."""
