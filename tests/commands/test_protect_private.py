@@ -63,5 +63,7 @@ def test_a_classifier_with_its_card_is_left_and_no_secret(places, capsys):
     ],
 )
 def test_what_no_promise_covers_is_told_in_a_sentence(places, words, told, capsys):
+    before = {path.name for path in (places["root"] / "runs").glob("*")}
     assert run(places, words) == 2
     assert told in capsys.readouterr().err
+    assert {path.name for path in (places["root"] / "runs").glob("*")} == before, "no failed run is left"

@@ -72,12 +72,14 @@ class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
         from intaglio.files import file_hash
         from intaglio.models import testbed
         from intaglio.models.classifiers import load_classifier
+        from intaglio.protect.private.labelled_pictures import LabelledPictures
         from intaglio.protect.private.result import PrivateRecord
 
         path = self.classifier or testbed.classifier_path()
         classifier = load_classifier(path)
         taught, judged = self._read(self._trained), self._read(self._judged)
         _check_apart(taught, judged)
+        self._method.report(len(LabelledPictures.of(taught)))  # refuses what no promise covers, before there is a run
         known: dict[str, Any] = {"classifier": described(path, file_hash(path))}
         for flag, sets, folders in (("train", taught, self._trained), ("judge", judged, self._judged)):
             known |= {f"{flag} {name}": described(folders[name], one.fingerprint) for name, one in sets.items()}
