@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -55,6 +55,8 @@ class Attributor(ABC):
     """Whether it wants layers of the network, which TorchScript does not show."""
     library: ClassVar[str] = ""
     """Package of the group `explain` that it is computed by; empty: none."""
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
+    """Settings of its rows in `intaglio bench explain`, by what their names add to the method's."""
 
     blank: Blank = "auto"
     """Put in place of what is hidden: white, mean (the picture's mean colour) or blurred; auto takes white for pictures
@@ -110,52 +112,53 @@ class Attributor(ABC):
         if not len(images):
             raise BadInput("there are no pictures to explain; give a folder with at least one to --images")
         self.check(scored)
-        key = self._key(scored)
-        found = dict[int, tuple[Tensor, Tensor, ExplainedPicture]]()
         called = scored.called(images.pixels).tolist()
-        with run.progress(len(images), self.name) as progress:
+        states = self._states(scored, images, targets)
+        known = {place: state for place, name in enumerate(states) if (state := run.load_state(name)) is not None}
+        with run.progress(len(images), self.name, len(known)) as progress:
             for place in content_order(images):
-                about = digest([key, images.hashes[place], targets[place]])
-                found[place] = self._one(scored, images, place, int(targets[place]), called[place], about, run)
+                if place in known:
+                    continue
+                tensors, row = self._one(scored, images, place, int(targets[place]), called[place])
+                known[place] = tensors, asdict(row)
+                run.save_state(states[place], *known[place])
                 progress.advance()
-        rows = [found[place] for place in range(len(images))]
+        rows = [known[place] for place in range(len(images))]
+        maps, regions = (torch.stack([tensors[name] for tensors, _ in rows]) for name in ("map", "regions"))
+        named = (
+            replace(ExplainedPicture.of(row), name=name) for (_, row), name in zip(rows, images.names, strict=True)
+        )
         return Attributions(
             self.name, scored.head, scored.classes, scored.score_of, self.reading, self.signed,
-            tuple(row for _, _, row in rows),
-            torch.stack([one for one, _, _ in rows]), torch.stack([one for _, one, _ in rows]),
+            tuple(named), maps, regions,
         )  # fmt: skip
 
     def _one(
-        self, scored: ScoredNetwork, images: ImageSet, place: int, target: int, called: int, about: str, run: Run
-    ) -> tuple[Tensor, Tensor, ExplainedPicture]:
-        """Map, regions (-1 where there are none) and row of one picture, by its state where there is one."""
-        name, pixels, content = f"attribution-{about[:16]}", images.pixels[place], images.hashes[place]
-        if (state := run.load_state(name)) is None:
-            found = self.attributed(scored, pixels, target, content)
-            if not bool(found.map.isfinite().all()):
-                raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
-            regions = torch.full(found.map.shape, -1) if found.regions is None else found.regions
-            tensors = {"map": found.map.detach().float().cpu(), "regions": regions.to(torch.int32).cpu()}
-            meta: Mapping[str, Any] = {"passes": found.passes, "order": list(found.order)}
-            run.save_state(name, tensors, meta)
-        else:
-            tensors, meta = state
+        self, scored: ScoredNetwork, images: ImageSet, place: int, target: int, called: int
+    ) -> tuple[dict[str, Tensor], ExplainedPicture]:
+        """Map and regions, -1 where there are none, with the row of one picture."""
+        pixels, content = images.pixels[place], images.hashes[place]
+        found = self.attributed(scored, pixels, target, content)
+        if not bool(found.map.isfinite().all()):
+            raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
+        regions = torch.full(found.map.shape, -1) if found.regions is None else found.regions
+        tensors = {"map": found.map.detach().float().cpu(), "regions": regions.to(torch.int32).cpu()}
         with torch.no_grad():
             score = float(scored.score(pixels[None], target))
-        blank = blank_of(self.blank, pixels)
-        row = ExplainedPicture(
-            images.names[place], target, called, score, chosen_blank(self.blank, pixels), int(meta["passes"]),
-            tuple(int(one) for one in meta["order"]),
-            faithfulness(scored, pixels, blank, target, tensors["map"], (self.seed, content)),
-        )  # fmt: skip
-        return tensors["map"], tensors["regions"], row
+        blank, source = blank_of(self.blank, pixels), (self.seed, content)
+        faithful = faithfulness(scored, pixels, blank, target, tensors["map"], source)
+        words = chosen_blank(self.blank, pixels)
+        row = ExplainedPicture(images.names[place], target, called, score, words, found.passes, found.order, faithful)
+        return tensors, row
 
     def forget(self, run: Run, scored: ScoredNetwork, images: ImageSet, targets: Sequence[int]) -> None:
         """Drops the states of a call, once its result is safe."""
-        key = self._key(scored)
-        for content, target in zip(images.hashes, targets, strict=True):
-            run.drop_state(f"attribution-{digest([key, content, int(target)])[:16]}")
+        for name in self._states(scored, images, targets):
+            run.drop_state(name)
 
-    def _key(self, scored: ScoredNetwork) -> str:
+    def _states(self, scored: ScoredNetwork, images: ImageSet, targets: Sequence[int]) -> list[str]:
+        """Names of the states of all pictures: what each follows from."""
         settings = {name: value for name, value in asdict(self).items() if name != "batch"}
-        return digest([self.name, settings, scored.hash, scored.side])
+        key = digest([self.name, settings, scored.hash, scored.side])
+        pairs = zip(images.hashes, targets, strict=True)
+        return [f"attribution-{digest([key, content, int(target)])[:16]}" for content, target in pairs]

@@ -53,6 +53,20 @@ class ExplainedPicture:
     """Regions in the order of the method's choice; empty where it has none."""
     faithful: Faithfulness
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "ExplainedPicture":
+        """The inverse of `asdict`."""
+        return cls(
+            str(stored["name"]),
+            int(stored["target"]),
+            int(stored["called"]),
+            float(stored["score"]),
+            str(stored["blank"]),
+            int(stored["passes"]),
+            tuple(int(one) for one in stored["order"]),
+            Faithfulness(*(float(stored["faithful"][name]) for name in ("insertion", "deletion", "chance"))),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Attributions:
@@ -146,7 +160,7 @@ class Attributions:
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "Attributions":
         classes = tuple(str(one) for one in about["classes"])
-        pictures = tuple(_picture(one) for one in about["pictures"])
+        pictures = tuple(ExplainedPicture.of(one) for one in about["pictures"])
         maps, regions = tensors["maps"], tensors["regions"]
         if maps.dim() != 3 or maps.shape != regions.shape or len(maps) != len(pictures):
             raise ValueError("maps do not fit the pictures")
@@ -156,16 +170,3 @@ class Attributions:
         return cls(
             *words, classes, str(about["score"]), str(about["reading"]), bool(about["signed"]), pictures, maps, regions
         )
-
-
-def _picture(stored: Mapping[str, Any]) -> ExplainedPicture:
-    return ExplainedPicture(
-        str(stored["name"]),
-        int(stored["target"]),
-        int(stored["called"]),
-        float(stored["score"]),
-        str(stored["blank"]),
-        int(stored["passes"]),
-        tuple(int(one) for one in stored["order"]),
-        Faithfulness(*(float(stored["faithful"][name]) for name in ("insertion", "deletion", "chance"))),
-    )

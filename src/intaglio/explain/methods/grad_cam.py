@@ -1,7 +1,8 @@
 """grad-cam: the maps of a layer, weighted by the score's mean gradient."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,7 @@ class GradCAM(Attributor):
     signed: ClassVar[bool] = False
     looks_inside: ClassVar[bool] = True
     library = "captum"
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}, "stages.1": {"layer": "stages.1"}}
 
     layer: str = ""
     """Module of the network whose maps are weighted, such as stages.3; empty takes the last one with more than one
