@@ -1,6 +1,7 @@
 """Image classifiers from local files, ours, transformers' or TorchScript's, as networks whose scores are explained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def load_scored(
         classifier = load_classifier(path, device)
         return classifier_score(classifier, head or next(iter(classifier.classes)), score, side)
     else:
-        found = ScoredScript(load_script(path, torch.device(device)), ONLY_HEAD, (), side, score, path=path)
-        count = _classes_of(found, path)
-        found = ScoredScript(found.network, ONLY_HEAD, tuple(map(str, range(count))), side, score, path=path)
+        unnamed = ScoredScript(load_script(path, torch.device(device)), ONLY_HEAD, (), side, score, path=path)
+        with torch.no_grad():
+            count = unnamed.raw_logits(torch.ones(1, 3, side, side, device=unnamed.device)).shape[1]
+        found = replace(unnamed, classes=tuple(map(str, range(count))))
     if head not in ("", ONLY_HEAD):
         raise BadInput(f"{path} has one head, called {ONLY_HEAD!r}, and no {head!r}; leave --head out")
     return found
@@ -97,14 +99,18 @@ class ScoredScript(ScoredNetwork):
         return next((one.device for one in self.network.parameters()), torch.device("cpu"))
 
     def raw_logits(self, pixels: Pictures) -> Float[Tensor, "n k"]:
-        """What the program gives."""
+        """What the program gives. Raises `BadInput` for what is no row of two logits or more for each picture."""
         try:
-            return self.network(pixels)
+            found: object = self.network(pixels)
         except RuntimeError as error:
             raise BadInput(
                 f"{self.path} cannot take pictures of {self.side}x{self.side} pixels ({first_line(error)}); give "
                 "another --resolution"
             ) from error
+        if isinstance(found, Tensor) and found.dim() == 2 and len(found) == len(pixels) and found.shape[1] > 1:
+            return found
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise BadInput(f"{self.path} gives {shape}, where a row of logits a picture is due; export a classifier")
 
     def features(self, pixels: Pictures) -> Float[Tensor, "n f"]:
         """The logits: there is no other layer to be asked."""
@@ -142,7 +148,7 @@ def _of_transformers(folder: Path, score: Score, side: int, device: torch.device
             empty: Any = AutoModelForImageClassification.from_config(known, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever it likes
         raise BadInput(f"{folder} cannot be read as an image classifier ({first_line(error)})") from error
-    _check_shapes(empty, folder / "model.safetensors")
+    _check_size(empty, folder / "model.safetensors")
     network = pretrained(AutoModelForImageClassification, folder, device)
     labels = getattr(network.config, "id2label", {})
     classes = tuple(str(labels.get(place, place)) for place in range(int(network.config.num_labels)))
@@ -150,26 +156,14 @@ def _of_transformers(folder: Path, score: Score, side: int, device: torch.device
     return ScoredTransformer(network, ONLY_HEAD, classes, side, score, preprocessing)
 
 
-def _check_shapes(empty: nn.Module, weights: Path) -> None:
-    """Raises `BadInput` where the file's tensors are not of the shapes that the configuration asks for."""
+def _check_size(empty: nn.Module, weights: Path) -> None:
+    """Raises `BadInput` where the configuration asks for more numbers than the file has."""
     try:
         with safe_open(weights, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            stored = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{weights} is damaged ({first_line(error)}); export the network again") from error
-    for name, tensor in empty.state_dict().items():
-        if tensor.dim() and shapes.get(name) != tuple(tensor.shape):
-            raise BadInput(
-                f"{weights} has {shapes.get(name, 'nothing')} for {name}, where its config.json asks for "
-                f"{tuple(tensor.shape)}; export the network again"
-            )
-
-
-@torch.no_grad()
-def _classes_of(scored: ScoredNetwork, path: Path) -> int:
-    """Classes of a network, by one call. Raises `BadInput` for an output that is no row of two logits or more."""
-    found: Any = scored.raw_logits(torch.ones(2, 3, scored.side, scored.side, device=scored.device))
-    if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != 2 or found.shape[1] < 2:
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise BadInput(f"{path} gives {shape} for two pictures, where a row of logits each is due; export a classifier")
-    return found.shape[1]
+    if (wanted := sum(one.numel() for one in empty.parameters())) > stored:
+        raise BadInput(
+            f"{weights} has {stored:,} numbers, where its config.json asks for {wanted:,}; export the network again"
+        )

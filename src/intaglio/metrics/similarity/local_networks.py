@@ -211,7 +211,12 @@ def pretrained(kind: Any, folder: Path, device: torch.device, **settings: Any) -
     try:
         with _quiet():
             model, report = kind.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **settings
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **settings,
             )
     except Exception as error:
         raise BadInput(f"{folder} cannot be loaded as {kind.__name__} ({first_line(error)})") from error
