@@ -9,7 +9,7 @@ from explain_scenes import classifier, pictures
 from intaglio.bench.explain import explain_scene
 from intaglio.bench.explain.bench import ExplainBench, figures_of
 from intaglio.bench.explain.explain_scene import ExplainScene, planted_sum
-from intaglio.bench.explain.grids import PictureGrid, picture_grids, split_score
+from intaglio.bench.explain.pointing_grids import PictureGrid, picture_grids, split_score
 from intaglio.errors import BadInput
 from intaglio.explain.methods.integrated_gradients import PathGradients
 from intaglio.explain.methods.occlusion import HiddenSquares

@@ -114,7 +114,9 @@ class Attributor(ABC):
         self.check(scored)
         called = scored.called(images.pixels).tolist()
         states = self._states(scored, images, targets)
-        known = {place: state for place, name in enumerate(states) if (state := run.load_state(name)) is not None}
+        known: dict[int, tuple[Mapping[str, Tensor], Mapping[str, Any]]] = {
+            place: state for place, name in enumerate(states) if (state := run.load_state(name)) is not None
+        }
         with run.progress(len(images), self.name, len(known)) as progress:
             for place in content_order(images):
                 if place in known:

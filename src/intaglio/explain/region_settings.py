@@ -14,7 +14,7 @@ from intaglio.explain.family import Attributor
 from intaglio.explain.regions import NEEDED, Cut, grid_regions, ranked_regions, segments, without_blanks
 from intaglio.explain.revealed_scores import RevealedScores
 from intaglio.models.scored_network import ScoredNetwork
-from intaglio.randomness import seed_32bit
+from intaglio.randomness import generator_32bit
 
 MOST = 256
 """Regions, at most."""
@@ -74,5 +74,5 @@ def own_draws(seed: int, *labels: str) -> Iterator[None]:
     For libraries that draw from it alone.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_32bit(seed, *labels))
+        torch.random.set_rng_state(generator_32bit(seed, *labels).get_state())
         yield

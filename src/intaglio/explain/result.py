@@ -166,7 +166,5 @@ class Attributions:
             raise ValueError("maps do not fit the pictures")
         if not all(0 <= place < len(classes) for one in pictures for place in (one.target, one.called)):
             raise ValueError("a picture has a class that there is not")
-        words = (str(about[key]) for key in ("method", "head"))
-        return cls(
-            *words, classes, str(about["score"]), str(about["reading"]), bool(about["signed"]), pictures, maps, regions
-        )
+        method, head, score, reading = (str(about[key]) for key in ("method", "head", "score", "reading"))
+        return cls(method, head, classes, score, reading, bool(about["signed"]), pictures, maps, regions)

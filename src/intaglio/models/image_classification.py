@@ -76,7 +76,7 @@ class ScoredTransformer(ScoredNetwork):
         return self.network(pixel_values=self.preprocessing(pixels)).logits
 
     def features(self, pixels: Pictures) -> Float[Tensor, "n f"]:
-        """What the network below the head gives: its pooled output, or the mean of its last hidden state."""
+        """The pooled output of the network below the head, or the mean of its last hidden state."""
         given = self.preprocessing(pixels.to(self.device))
         found = getattr(self.network, "base_model")(pixel_values=given)  # noqa: B009 - transformers' own property
         pooled = getattr(found, "pooler_output", None)
@@ -99,7 +99,7 @@ class ScoredScript(ScoredNetwork):
         return next((one.device for one in self.network.parameters()), torch.device("cpu"))
 
     def raw_logits(self, pixels: Pictures) -> Float[Tensor, "n k"]:
-        """What the program gives. Raises `BadInput` for what is no row of two logits or more for each picture."""
+        """The output of the program. Raises `BadInput` for what is no row of two logits or more for each picture."""
         try:
             found: object = self.network(pixels)
         except RuntimeError as error:

@@ -30,7 +30,7 @@ LIMA, SMDL, CAM = "lima", "smdl", "grad-cam"
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainBench:
-    """Explanations of a classifier: faithfulness, places in grids, planted sums, and passes of every method.
+    """Explanations of a classifier: faithfulness, places in grids, planted sums, and passes.
 
     `insertion` and `deletion` are mean areas under the class's probability, over real pictures; `chance` is insertion
     in a random order. `gridpg` is the share of a map in the cell of its class, in grids of four pictures that go

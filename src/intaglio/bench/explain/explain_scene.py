@@ -1,4 +1,4 @@
-"""What the bench of explanations asks of each method: planted sums, faithfulness, and places in grids."""
+"""Questions of the bench of explanations to a method: planted sums, faithfulness, and places in grids."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from intaglio.bench.explain.grids import SIDES, PictureGrid, picture_grids, split_score
+from intaglio.bench.explain.pointing_grids import SIDES, PictureGrid, picture_grids, split_score
 from intaglio.explain.family import Attributor
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.revealing_curves import share_within
@@ -76,7 +76,7 @@ class ExplainScene:
         images = ImageSet.from_pixels(0.2 + 0.6 * noise)
         map_ = replace(method, blank="white")(planted_sum(weights), images, [0]).maps[0]
         cells = nn.functional.adaptive_avg_pool2d(map_[None, None], PLANTED_CELLS).flatten()
-        found = float(np.asarray(spearmanr(cells.numpy(), weights.numpy()).statistic))
+        found = float(np.corrcoef(rankdata(cells.numpy()), rankdata(weights.numpy()))[0, 1])
         return found if np.isfinite(found) else 0.0
 
     def _pointed(self, method: Attributor, *, split: bool) -> list[float]:
@@ -102,7 +102,6 @@ def planted_sum(weights: Tensor) -> ScoredClassifier:
     """
     net = new_classifier({HEAD: ("yes", "no")}, 0, widths=(4,), repeats=(1,)).eval().requires_grad_(False)
     net.stages, net.heads = nn.Sequential(_Sum(weights)), nn.ModuleDict({HEAD: nn.Identity()})
-    net.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1))
     return classifier_score(net, HEAD, side=PLANTED_SIDE)
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from intaglio.explain.family import Attribution, Attributor
 from intaglio.models.scored_network import ScoredNetwork
@@ -14,10 +15,10 @@ from intaglio.models.scored_network import ScoredNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class GradCAM(Attributor):
-    """Grad-CAM: the positive part of a layer's maps, each weighted by the mean gradient of the score by it.
+    """Grad-CAM: a layer's maps, weighted by the mean gradient of the score by each.
 
-    ReLU of the sum over maps k of (mean over places of df / dA_k) A_k, brought to the picture's size bilinearly. It is
-    as coarse as the layer. Computed by captum.
+    The positive part of the sum over maps k of (mean over places of df / dA_k) A_k, brought to the picture's size
+    bilinearly. It is as coarse as the layer. Computed by captum.
 
     Source: Selvaraju et al., arXiv 1610.02391.
     """
@@ -37,7 +38,7 @@ class GradCAM(Attributor):
         self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int, content: str
     ) -> Attribution:
         """See the family."""
-        from captum.attr import LayerAttribution, LayerGradCam
+        from captum.attr import LayerGradCam
 
         module = scored.layer(self.layer or scored.layers[-1])
         with torch.enable_grad():
@@ -45,7 +46,7 @@ class GradCAM(Attributor):
                 pixels[None].to(scored.device).requires_grad_(), relu_attributions=True
             )
         size = (pixels.shape[1], pixels.shape[2])
-        whole = LayerAttribution.interpolate(found, size, interpolate_mode="bilinear")
+        whole = interpolate(cast(Tensor, found), size, mode="bilinear", align_corners=False)
         return Attribution(whole[0, 0].detach(), self.passes(max(size)))
 
     def check(self, scored: ScoredNetwork) -> None:

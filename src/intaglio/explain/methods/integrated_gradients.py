@@ -15,7 +15,7 @@ from intaglio.models.scored_network import ScoredNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class PathGradients(Attributor):
-    """Integrated gradients: the gradient along the way from a blank picture, times the difference.
+    """Integrated gradients: the gradient on the way from a blank picture times the way.
 
     IG_i = (x_i - b_i) times the integral over a in [0, 1] of the derivative of the score by number i at b + a (x - b),
     by Gauss-Legendre; a place has the sum over its colours. The sum of all is f(x) - f(b). Where the picture is as

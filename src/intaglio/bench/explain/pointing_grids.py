@@ -100,5 +100,6 @@ class _OneCell(nn.Module):
 def split_score(classifier: PictureClassifier, head: str, cell: int, side: int) -> ScoredClassifier:
     """A classifier whose stages see each cell of a grid of this side alone, and whose heads see one cell."""
     split = copy.deepcopy(classifier)
-    split.stages, split.pool = nn.Sequential(_Split(split.stages)), nn.Sequential(_OneCell(cell))
+    split.stages = nn.Sequential(_Split(split.stages))
+    split.add_module("pool", _OneCell(cell))
     return classifier_score(split, head, side=side)
