@@ -27,6 +27,7 @@ def test_a_head_that_sees_one_cell_is_moved_by_nothing_outside():
     assert cell[16:, 16:].all()
     assert int(cell.sum()) == 256
     assert share_within(slope[0].abs().sum(0), cell) == 1.0
+    assert {"stages.0", "stages.1"} <= set(scored.layers)
     alone = classifier_score(classifier(), "kind").score(pixels[:, :, 16:, 16:], 1)
     torch.testing.assert_close(scored.score(pixels, 1), alone)
 

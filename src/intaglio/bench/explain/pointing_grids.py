@@ -73,15 +73,15 @@ def picture_grids(
 
 
 class _Split(nn.Module):
-    """Stages that see each cell of a grid alone; the maps are put side by side again."""
+    """A stage that sees each cell of a grid alone; the maps are put side by side again."""
 
-    def __init__(self, stages: nn.Module):
+    def __init__(self, stage: nn.Module):
         super().__init__()
-        self.alone = stages
+        self.alone = stage
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        rows = torch.stack([part for row in pixels.chunk(SIDES, 2) for part in row.chunk(SIDES, 3)], 1)
-        maps = self.alone(rows.flatten(0, 1)).unflatten(0, (len(pixels), SIDES, SIDES))
+    def forward(self, given: Tensor) -> Tensor:
+        rows = torch.stack([part for row in given.chunk(SIDES, 2) for part in row.chunk(SIDES, 3)], 1)
+        maps = self.alone(rows.flatten(0, 1)).unflatten(0, (len(given), SIDES, SIDES))
         return torch.cat([torch.cat(list(row.unbind(1)), 3) for row in maps.unbind(1)], 2)
 
 
@@ -100,6 +100,6 @@ class _OneCell(nn.Module):
 def split_score(classifier: PictureClassifier, head: str, cell: int, side: int) -> ScoredClassifier:
     """A classifier whose stages see each cell of a grid of this side alone, and whose heads see one cell."""
     split = copy.deepcopy(classifier)
-    split.stages = nn.Sequential(_Split(split.stages))
+    split.stages = nn.Sequential(*map(_Split, split.stages))
     split.add_module("pool", _OneCell(cell))
     return classifier_score(split, head, side=side)
