@@ -50,10 +50,12 @@ from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.audit.membership.methods.gsa import GSA as GSA
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
+from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
 from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
+from intaglio.explain.methods.occlusion import HiddenSquares as HiddenSquares
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
 from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
@@ -64,8 +66,11 @@ from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiff
 from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
 from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDivergence
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
+from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
+from intaglio.explain.methods.lime import LIME as LIME
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
@@ -95,6 +100,7 @@ from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
 from intaglio.shrink.methods.pv_tuning import PVTuning as PVTuning
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
+from intaglio.explain.methods.integrated_gradients import PathGradients as PathGradients
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
@@ -105,6 +111,7 @@ from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateFewShot
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
+from intaglio.explain.methods.rise import RISE as RISE
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
@@ -117,6 +124,7 @@ from intaglio.protect.purify.methods.round_trip import RoundTrip as RoundTrip
 from intaglio.runs.run import Run as Run
 from intaglio.shrink.methods.saq import SAQ as SAQ
 from intaglio.protect.methods.sds import SDS as SDS
+from intaglio.explain.methods.smdl import SMDL as SMDL
 from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD

@@ -224,6 +224,11 @@ VERBS: dict[str, Verb] = {
         "look for tries that bring a concept back which a model has unlearned",
         Methods("audit.unlearning.attack.methods"),
     ),
+    "explain": Verb(
+        "intaglio.commands.explain:Explain",
+        "show which places of a picture a classifier's score comes from",
+        Methods("explain.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

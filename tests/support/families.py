@@ -14,6 +14,7 @@ import torch
 
 import attribution_scenes
 import certify_scenes
+import explain_scenes
 import inference_scenes
 import merge_scenes
 import private_scenes
@@ -46,6 +47,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.result import Attributions
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.learning.checkpoints import Checkpoints
@@ -682,6 +684,21 @@ def _marks_file(result: MarkedPictures | MarkedModel, folder: Path) -> tuple[Num
     return _marks(result), _marks(stored)
 
 
+def _explain(method: Any, models: tuple[Any, ...], run: Run) -> Attributions:
+    return method(explain_scenes.untrained(), explain_scenes.pictures(3), [0, 1, 2], run=run)
+
+
+def _explained(found: Attributions) -> Numbers:
+    rows = [[one.score, *dataclasses.astuple(one.faithful)] for one in found.pictures]
+    return {"maps": found.maps, "regions": found.regions, "rows": torch.tensor(rows)}
+
+
+def _explained_file(found: Attributions, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _explained(found), _explained(Attributions.load(folder))
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -740,6 +757,7 @@ FAMILIES = {
     "protect private": Family(lambda folder: (), _teach, _taught, _taught_file),
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
+    "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

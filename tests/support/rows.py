@@ -29,6 +29,7 @@ MODELLESS = (
     "audit inference",
     "audit queries",
     "discover",
+    "explain",
     "flow sample",
     "protect certify",
     "protect private",

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.components.coalition_weights import CoalitionWeights
 from intaglio.audit.components.result import ComponentCredit, ComponentShares, Range
 from intaglio.errors import BadInput, IntaglioError, require
+from intaglio.metrics.coalition_weights import CoalitionWeights
 from intaglio.metrics.distributions import stretched
 from intaglio.metrics.resampled_distances import Distance, resampled_distances
 from intaglio.randomness import generator

@@ -126,7 +126,7 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
     """
     module = load_script(path, device)
     sscd = Preprocessing(resize=288, filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
-    preprocessing = preprocessing or _preprocessing(path.with_suffix(".json"), sscd)
+    preprocessing = preprocessing or read_preprocessing(path.with_suffix(".json"), sscd)
 
     def describe(pixels: Tensor) -> Any:
         try:
@@ -165,7 +165,7 @@ def vision_transformer(
     _check_sizes(vision, folder / "model.safetensors")
     both_sides = kind == "vit"
     file = folder / "preprocessor_config.json"
-    preprocessing = preprocessing or _preprocessing(file, _published(kind, vision), both_sides=both_sides)
+    preprocessing = preprocessing or read_preprocessing(file, _published(kind, vision), both_sides=both_sides)
     source_hash = file_hash(folder / "model.safetensors")
     if kind.startswith("clip"):
         return EncoderNetwork(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
@@ -183,7 +183,7 @@ def vision_transformer(
 def _clip(folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     from transformers import CLIPVisionModelWithProjection
 
-    model = _pretrained(CLIPVisionModelWithProjection, folder, device)
+    model = pretrained(CLIPVisionModelWithProjection, folder, device)
     return lambda pixels: model(pixel_values=pixels).image_embeds
 
 
@@ -191,9 +191,9 @@ def _class_tokens(folder: Path, device: torch.device, kind: str, blocks: int) ->
     from transformers import Dinov2Model, ViTModel
 
     if kind == "vit":
-        model = _pretrained(ViTModel, folder, device, add_pooling_layer=False)
+        model = pretrained(ViTModel, folder, device, add_pooling_layer=False)
     else:
-        model = _pretrained(Dinov2Model, folder, device)
+        model = pretrained(Dinov2Model, folder, device)
 
     def describe(pixels: Tensor) -> Tensor:
         extra = {"interpolate_pos_encoding": True} if kind == "vit" else {}
@@ -203,11 +203,20 @@ def _class_tokens(folder: Path, device: torch.device, kind: str, blocks: int) ->
     return describe
 
 
-def _pretrained(kind: Any, folder: Path, device: torch.device, **settings: Any) -> Any:
+def pretrained(kind: Any, folder: Path, device: torch.device, **settings: Any) -> Any:
+    """A network of transformers with all its weights, in evaluation mode and without gradients of them.
+
+    Raises `BadInput` for a folder that cannot be loaded as `kind`, or that lacks weights.
+    """
     try:
         with _quiet():
             model, report = kind.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **settings
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **settings,
             )
     except Exception as error:
         raise BadInput(f"{folder} cannot be loaded as {kind.__name__} ({first_line(error)})") from error
@@ -250,7 +259,7 @@ def _check_sizes(vision: Fields, weights: Path) -> None:
         raise BadInput(f"{vision.source} declares a network that is larger than {weights.name}; {AGAIN}")
 
 
-def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = False) -> Preprocessing:
+def read_preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = False) -> Preprocessing:
     """The preprocessing of a file in the layout of `preprocessor_config.json`; `default` where there is none.
 
     With `both_sides` a bare size is that of both sides: so a ViT's processor reads it, and CLIP's as the shorter side.

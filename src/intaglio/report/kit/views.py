@@ -322,6 +322,17 @@ class PictureTablePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainPage(Page):
+    """Pictures with heat maps of what a classifier's score comes from."""
+
+    cards: Sequence[Card]
+    cards_text: str
+    unshown: str
+    """Of pictures that are not on the page; empty where all are."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 

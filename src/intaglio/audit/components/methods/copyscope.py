@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intaglio.audit.components.coalition_weights import CoalitionWeights, sampled_shapley_weights, shapley_weights
 from intaglio.audit.components.family import ComponentAudit
 from intaglio.errors import require
+from intaglio.metrics.coalition_weights import CoalitionWeights, sampled_shapley_weights, shapley_weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from intaglio.audit.components.coalition_weights import CoalitionWeights, switched_on_weights
 from intaglio.audit.components.family import ComponentAudit
+from intaglio.metrics.coalition_weights import CoalitionWeights, switched_on_weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from intaglio.audit.components.coalition_weights import (
+from intaglio.metrics.coalition_weights import (
     sampled_shapley_weights,
     shapley_weights,
     switched_off_weights,

@@ -1,0 +1,1 @@
+"""Explanations: what a network looks at, and what it knows."""

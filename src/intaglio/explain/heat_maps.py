@@ -1,0 +1,32 @@
+"""Maps of a picture as colours: red raises the score, blue lowers it, white does neither."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RED, BLUE = (0.70, 0.09, 0.17), (0.13, 0.40, 0.67)
+"""Colours of 1 and -1."""
+CLIPPED = 0.995
+"""Share of a map's places within its scale; the others have the full colour."""
+GREY = 0.35
+"""Share of the picture's own grey under a map."""
+
+
+def scale_of(attribution: Float[Tensor, "h w"]) -> float:
+    """The absolute value below which 99.5% of a map lie; where that is 0 the largest one, 1 for a map of zeros."""
+    sizes = attribution.abs().flatten()
+    return float(sizes.quantile(CLIPPED)) or float(sizes.max()) or 1.0
+
+
+def coloured(attribution: Float[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+    """A map in colours in [0, 1], white at 0, full at its scale."""
+    share = (attribution / scale_of(attribution)).clamp(-1, 1)[None]
+    ends = [torch.tensor(one)[:, None, None] for one in (RED, BLUE)]
+    colour = torch.where(share > 0, ends[0], ends[1])
+    return 1 - share.abs() * (1 - colour)
+
+
+def overlaid(attribution: Float[Tensor, "h w"], pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """A map in colours over the picture in faint grey."""
+    grey = 1 - GREY * (1 - pixels.mean(0, keepdim=True))
+    return (coloured(attribution) * grey).clamp(0, 1)

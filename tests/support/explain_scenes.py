@@ -1,0 +1,61 @@
+"""Planted networks of pictures, whose scores are known functions of squares of a grid."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import tiny
+from intaglio.images.image_set import ImageSet
+from intaglio.models.classifiers import PictureClassifier, new_classifier
+from intaglio.models.scored_network import ScoredClassifier, classifier_score
+
+HEAD, SIDE = "kind", 16
+
+
+def pictures(count: int) -> ImageSet:
+    """Grey pictures, not white anywhere."""
+    return ImageSet.from_pixels(0.2 + 0.6 * tiny.pixels(count, seed=5)[..., :SIDE, :SIDE])
+
+
+def classifier(seed: int = 0) -> PictureClassifier:
+    """Two heads, untrained."""
+    heads = {HEAD: ("animal", "food", "place"), "artist": ("one", "two")}
+    return new_classifier(heads, seed, widths=(4, 6), repeats=(1, 1)).eval().requires_grad_(False)
+
+
+def untrained() -> ScoredClassifier:
+    return classifier_score(classifier(), HEAD, side=SIDE)
+
+
+def planted(logit: Callable[[Tensor], Tensor]) -> ScoredClassifier:
+    """A network of two classes with logits f and 0 of pixels [n, 3, 16, 16]: the log-odds of the first are f."""
+    net = new_classifier({HEAD: ("yes", "no")}, 0, widths=(4,), repeats=(1,)).eval().requires_grad_(False)
+
+    class Planted(nn.Module):
+        def forward(self, ink: Tensor) -> Tensor:
+            found = logit(1 - ink)  # the network takes ink for 1
+            return torch.stack([found, torch.zeros_like(found)], 1)[..., None, None]
+
+    net.stages = nn.Sequential(Planted())
+    net.heads = nn.ModuleDict({HEAD: nn.Identity()})
+    net.register_parameter("anchor", nn.Parameter(torch.zeros(1)))
+    return classifier_score(net, HEAD, side=SIDE)
+
+
+def cells(pixels: Tensor, blank: float = 1.0, side: int = 2) -> Tensor:
+    """Whether each cell of a grid of `side` x `side` is shown [n, side^2], on a blank of one grey."""
+    shown = ((pixels - blank).abs() > 1e-3).float().mean(1, keepdim=True)
+    return nn.functional.adaptive_avg_pool2d(shown, side).flatten(1).round()
+
+
+def additive(weights: Tensor, pairs: Tensor | None = None) -> ScoredClassifier:
+    """Score sum_i w_i m_i + sum_ij p_ij m_i m_j over the cells m that are shown."""
+    side = int(len(weights) ** 0.5)
+
+    def logit(pixels: Tensor) -> Tensor:
+        shown = cells(pixels, side=side)
+        found = shown @ weights
+        return found if pairs is None else found + torch.einsum("ni,ij,nj->n", shown, pairs, shown)
+
+    return planted(logit)
