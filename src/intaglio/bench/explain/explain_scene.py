@@ -98,10 +98,10 @@ class ExplainScene:
 def planted_sum(weights: Tensor) -> ScoredClassifier:
     """A network whose log-odds of its first class are a sum of weights of the cells that are not white, softly.
 
-    A cell counts by its mean ink: 1 - pixels.
+    A cell counts by its mean ink: 1 - pixels. There are two stages, so that a layer called stages.1 can be asked.
     """
     net = new_classifier({HEAD: ("yes", "no")}, 0, widths=(4,), repeats=(1,)).eval().requires_grad_(False)
-    net.stages, net.heads = nn.Sequential(_Sum(weights)), nn.ModuleDict({HEAD: nn.Identity()})
+    net.stages, net.heads = nn.Sequential(_Sum(weights), nn.Identity()), nn.ModuleDict({HEAD: nn.Identity()})
     return classifier_score(net, HEAD, side=PLANTED_SIDE)
 
 
