@@ -21,6 +21,7 @@ from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
 from intaglio.shrink.methods.darex import DAREx as DAREx
+from intaglio.protect.purify.methods.ddsp import DDSP as DDSP
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare

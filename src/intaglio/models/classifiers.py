@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
 from intaglio.files import atomic_path
+from intaglio.models.eight_bits import with_scales, without_scales
 from intaglio.models.weights_file import checked, read_weights
 from intaglio.randomness import generator
 
@@ -21,8 +22,6 @@ WIDEST = 4096
 """Largest number of channels of a layer that a file may ask for."""
 DEEPEST = 16
 """Largest number of stages, and of blocks in a stage, that a file may ask for."""
-SCALE = ".scale"
-"""Ending of the name of the scales of a convolution in eight bits, one for each map."""
 MOST_CLASSES = 10_000
 """Largest number of classes of a head that a file may ask for."""
 
@@ -120,8 +119,7 @@ def save_classifier(
     for name, value in classifier.state_dict().items():
         weight = value.detach().cpu().float()
         if eight_bits and weight.dim() == 4:
-            scale = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
-            tensors |= {name: (weight / scale[:, None, None, None]).round().to(torch.int8), f"{name}{SCALE}": scale}
+            tensors |= with_scales(name, weight)
         elif "num_batches" not in name:
             tensors[name] = weight.half() if weight.dim() > 1 else weight
     shape = {
@@ -140,7 +138,7 @@ def load_classifier(path: Path, device: str | torch.device = "cpu") -> PictureCl
     Raises `BadInput` for a file that is missing, pickled, damaged, of another layout, or with NaN or infinity.
     """
     read, about = read_weights(path, "classifier")
-    tensors = _without_scales(read)
+    tensors = without_scales(read)
     if about.get("architecture") != ARCHITECTURE:
         raise BadInput(
             f"{path} does not say in its metadata that it is a {ARCHITECTURE}, so its network is unknown; give a file "
@@ -161,16 +159,6 @@ def load_classifier(path: Path, device: str | torch.device = "cpu") -> PictureCl
     counters = {k: torch.zeros((), dtype=torch.long) for k in classifier.state_dict() if "num_batches" in k}
     classifier.load_state_dict({**state, **counters}, assign=True)
     return classifier.eval().requires_grad_(False).to(device)
-
-
-def _without_scales(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convolutions in eight bits times their scales; all others as they are."""
-    found = dict(tensors)
-    for name in [key for key in found if key.endswith(SCALE)]:
-        codes, scale = found.get(name.removesuffix(SCALE)), found[name]
-        if codes is not None and codes.dtype == torch.int8 and codes.dim() == 4 and scale.shape == codes.shape[:1]:
-            found[name.removesuffix(SCALE)] = codes.float() * found.pop(name).float()[:, None, None, None]
-    return found
 
 
 def _described(about: Mapping[str, str], key: str, path: Path) -> object:

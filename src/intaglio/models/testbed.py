@@ -1,4 +1,4 @@
-"""The embedded testbed: a base model, sets of an artist that it never saw, an encoder, a classifier, an extractor."""
+"""The embedded testbed: a base model, sets of an artist that it never saw, an encoder, a classifier, two more."""
 
 import io
 import zipfile
@@ -17,6 +17,7 @@ from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.bit_extractors import BitExtractor, load_bit_extractor
 from intaglio.models.classifiers import PictureClassifier, load_classifier
+from intaglio.models.picture_restorers import PictureRestorer, load_picture_restorer
 
 FOLDER = PACKAGE / "testbed"
 """Folder of the installed testbed."""
@@ -74,6 +75,19 @@ def extractor() -> BitExtractor:
     Raises `IntaglioError` where it was not installed.
     """
     return load_bit_extractor(extractor_path())
+
+
+def destroyer_path() -> Path:
+    """Path of the destroyer of payloads, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
+    return _installed("destroyer/destroyer.safetensors")
+
+
+def destroyer() -> PictureRestorer:
+    """The destroyer of payloads (`intaglio.models.picture_restorers`), in evaluation mode, by which `ddsp` cleans.
+
+    Raises `IntaglioError` where it was not installed.
+    """
+    return load_picture_restorer(destroyer_path())
 
 
 def style_statistics_path() -> Path:

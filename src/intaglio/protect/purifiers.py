@@ -9,6 +9,7 @@ from torch import Tensor
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purify.family import Purifier
 from intaglio.protect.purify.methods.blur import Blurring
+from intaglio.protect.purify.methods.ddsp import DDSP
 from intaglio.protect.purify.methods.diffuse import Diffusing
 from intaglio.protect.purify.methods.jpeg import JPEGCompression
 from intaglio.protect.purify.methods.median import MedianFilter
@@ -47,6 +48,7 @@ _EVERY = (
     MedianFilter(),
     AddedNoise(),
     TotalVariation(),
+    DDSP(),
     RoundTrip(),
     Diffusing(),
     NoisyUpscaling(),

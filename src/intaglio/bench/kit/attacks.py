@@ -12,7 +12,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purifiers import PURIFIERS
 
 Pictures = Float[Tensor, "n 3 h w"]
-BY_PURIFIERS = ("none", "jpeg-90", "jpeg-50", "blur", "median", "noise", "resize", "round-trip", "diffuse")
+BY_PURIFIERS = ("none", "jpeg-90", "jpeg-50", "blur", "median", "noise", "resize", "ddsp", "round-trip", "diffuse")
 """Purifiers that are attacks, by label."""
 CROPPED, BRIGHTER = 0.75, 1.5
 """Share of the sides that a crop keeps, and factor of the brightness."""

@@ -52,8 +52,8 @@ class ProtectEvaluate(OnCluster, DryRun, InRun):
     """Learning rate, above 0; none takes 1e-4 for lora and 5e-6 for dreambooth, or 4e-3 and 2e-4 on the embedded
     testbed."""
     purifiers: tuple[str, ...] = ("none", "jpeg-75", "resize", "blur", "noise", "tv", "diffuse", "noisy-upscale")
-    """Ways to clean the pictures: none, jpeg-90, jpeg-75, jpeg-50, resize, blur, median, noise, tv, round-trip,
-    diffuse, noisy-upscale."""
+    """Ways to clean the pictures: none, jpeg-90, jpeg-75, jpeg-50, resize, blur, median, noise, tv, ddsp,
+    round-trip, diffuse, noisy-upscale."""
     transformations: tuple[str, ...] = ()
     """What the change was trained to survive (jpeg, resize, blur, noise, crop), so that the verdict rests on other
     purifiers; none takes what the run that --protected lies in has on record."""
