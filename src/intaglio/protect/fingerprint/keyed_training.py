@@ -20,7 +20,7 @@ from intaglio.protect.fingerprint.keyed_decoder import KeyMap, keyed_layers, sca
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
-SHARES = {"map.heads": 5.0, "map.first": 0.1, "map.second": 0.1, "reader": 0.1}
+SHARES = {"map.heads": 2.0, "map.first": 0.1, "map.second": 0.1, "reader": 0.1}
 """Factors of the learning rate by the beginnings of weights' names; the decoder takes all of it."""
 
 

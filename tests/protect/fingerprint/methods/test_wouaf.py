@@ -128,7 +128,7 @@ def test_the_loss_is_the_cross_entropy_of_the_messages_and_the_distance(step):
 
 
 def test_a_bit_that_is_learnt_once_is_read_of_every_user_s_pictures(tmp_path):
-    mark = WOUAF(bits=1, updates=40, rows=4, nearness=0.0, learning_rate=3e-3, hardened=False)
+    mark = WOUAF(bits=1, updates=15, rows=4, nearness=0.0, learning_rate=5e-3, hardened=False)
     images = ImageSet.from_pixels(torch.rand(10, 3, 16, 16, generator=torch.Generator().manual_seed(1)))
     made = mark_model(mark, net(), images, tmp_path, KEY, user=0)
     assert made.mark.trained == tmp_path / "wouaf.safetensors"

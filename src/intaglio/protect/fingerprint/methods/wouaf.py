@@ -35,10 +35,10 @@ WARMUP = 20
 class WOUAF(WeightMark):
     """WOUAF: a decoder trained once for all messages, which scale its weights, so that users cost a second.
 
-    A message f of b bits goes through a map of two layers to scales a_l(f) of each ResNet convolution, and of q, k and
-    v of attention, in the decoder, one for each channel that the layer l takes: W'[o, i] = W[o, i] a_i(f). The scales
-    begin at 1. Decoder, map and a reader R, from pictures to b logits, learn together on latents z of pictures, each
-    with a message drawn at random, with dec0 the decoder as it was:
+    A message f of b bits goes through a map to scales a(f) of each ResNet convolution, and of q, k and v of attention,
+    in the decoder, one for each channel that the layer takes: W'[o, i] = W[o, i] a_i(f). The scales begin at 1. The
+    decoder, the map and a reader R, from pictures to b logits, learn together on latents z of pictures, each with a
+    message drawn at random, with dec0 the decoder as it was:
 
         BCE(sharpness R(dec_f(z)), f) + nearness distance(dec_f(z), dec0(z))
 
@@ -50,9 +50,10 @@ class WOUAF(WeightMark):
     The mean of two users' weights reads as neither's message, as a third one. Every other decoder, such as the original
     one, washes the mark out.
 
-    Source: arXiv 2306.04744 (CVPR 2024). There b = 32, 50,000 updates, a ResNet-50 as the reader, LPIPS, the distance
-    from the pictures themselves, and rotations, crops and further attacks in the loop. Here the reader begins as the
-    embedded extractor, the distance is that of its sibling `stable-signature`, and JPEG alone stands in the loop.
+    Source: arXiv 2306.04744. There b = 32, 50,000 updates of 32, a ResNet-50 as the reader, LPIPS to the pictures
+    themselves, a map of two layers of 128, and rotations, crops and further attacks in the loop. Here the reader begins
+    as the embedded extractor, the distance is that of `stable-signature`, what the two layers give is added to the bits
+    themselves, and JPEG alone stands in the loop.
     """
 
     reading: ClassVar[str] = "textures that scales of the decoder's weights leave, read by a network trained along"
@@ -68,9 +69,9 @@ class WOUAF(WeightMark):
     updates: int = 1200
     """Updates of the one training, at least 1."""
     learning_rate: float = 5e-4
-    """Highest learning rate of AdamW, above 0, of the decoder; the layers that give scales take five times as
-    much, the rest of the map and the reader a tenth. It rises over a tenth of the updates, at most 20, and falls along
-    half a cosine."""
+    """Highest learning rate of AdamW, above 0, of the decoder; the layers that give scales take twice as much, the rest
+    of the map and the reader a tenth. It rises over a tenth of the updates, at most 20, and falls along half a cosine.
+    """
     rows: int = 4
     """Latents of an update, at least 1, each with a message of its own."""
     sharpness: float = 3.0
