@@ -134,20 +134,17 @@ class MarkRow:
         if not isinstance(self.mark, WeightMark):
             return self.mark
         began = time.monotonic()
-        where = Path(self._folder.name)
-        found = self.mark.ready(self.scene.model, self._latents, where, seed=self.scene.seed)
-        self.seconds["once_s"] = time.monotonic() - began
+        with TemporaryDirectory() as folder:
+            found = self.mark.ready(self.scene.model, self._latents, Path(folder), seed=self.scene.seed)
+            self.seconds["once_s"] = time.monotonic() - began
+            with torch.no_grad():
+                found.read(self.plain[:1])  # it keeps in memory what its file held
         return found
 
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Of a mark in weights: of what it learns once, and of the last user's model."""
         return {}
-
-    @cached_property
-    def _folder(self) -> TemporaryDirectory[str]:
-        """Of what a mark learns once, as long as the row lives."""
-        return TemporaryDirectory()
 
     @cached_property
     def _latents(self) -> Float[Tensor, "m c hl wl"]:
@@ -187,8 +184,8 @@ class MarkRow:
 
     def under(self, attack: str) -> dict[str, Any]:
         """Readings of the marked pictures after an attack: p-values, right bits, and whether the owner is likeliest."""
-        began = time.monotonic()
-        readings = self.read(attacked(attack, self.marked, self.scene.model, self.scene.seed))
+        marked, began = self.marked, time.monotonic()
+        readings = self.read(attacked(attack, marked, self.scene.model, self.scene.seed))
         seconds = (time.monotonic() - began) / len(readings)
         meant = self.mark.meant(self.key, range(USERS), readings.shape[1:])
         p, bits, likeliest, least = [], [], [], []

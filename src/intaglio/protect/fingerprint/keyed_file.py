@@ -102,7 +102,7 @@ class KeyedDecoder:
             (bits,), channels, widths = (_sizes(one) for one in ([known["bits"]], known["channels"], known["widths"]))
             for name, one in tensors.items():
                 part, _, own = name.partition("/")
-                groups[part][own] = checked(one, path, name).float()
+                groups[part][own] = checked(one, path, name).float().clone()  # the file may be written over
             keys, reader = KeyMap(bits, channels), _reader(bits, widths, groups["reader"])
             keys.load_state_dict(groups["map"], assign=True)
             autoencoder, settings = str(known["autoencoder"]), dict(known["settings"])

@@ -47,8 +47,8 @@ class WOUAF(WeightMark):
     one like any other. Bit i is read as 1 where logit i is above 0, and p = P(B >= c) for B ~ Binomial(b, 1/2), which
     is exact over keys, whatever the reader is worth.
 
-    The mean of two users' weights reads as neither's message, as a third one. Every other decoder, such as the original
-    one, washes the mark out.
+    Of the mean of two users' weights the bits that both have in common are read, and the others fall either way. Every
+    other decoder, such as the original one, washes the mark out.
 
     Source: arXiv 2306.04744. There b = 32, 50,000 updates of 32, a ResNet-50 as the reader, LPIPS to the pictures
     themselves, a map of two layers of 128, and rotations, crops and further attacks in the loop. Here the reader begins
