@@ -33,7 +33,7 @@ WARMUP = 20
 
 @dataclass(frozen=True, kw_only=True)
 class WOUAF(WeightMark):
-    """WOUAF: a decoder trained once for all messages, which scale its weights, so that users cost a second.
+    """WOUAF: a decoder trained once for all messages, whose scales give each user a model.
 
     A message f of b bits goes through a map to scales a(f) of each ResNet convolution, and of q, k and v of attention,
     in the decoder, one for each channel that the layer takes: W'[o, i] = W[o, i] a_i(f). The scales begin at 1. The
