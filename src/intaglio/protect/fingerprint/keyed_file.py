@@ -92,7 +92,7 @@ class KeyedDecoder:
 
     @classmethod
     def load(cls, path: Path) -> "KeyedDecoder":
-        """The content of a file that `save` wrote, on the CPU and without gradients. Raises `BadInput` for any other file."""
+        """A file that `save` wrote, on the CPU, without gradients. Raises `BadInput` for any other file."""
         tensors, about = read_weights(path, "trained decoder of a mark")
         if about.get("kind") != KIND:
             raise BadInput(f"{path} holds no trained decoder of a mark; {REMEDY}")

@@ -188,7 +188,7 @@ class WOUAF(WeightMark):
 
     @cached_property
     def _keyed(self) -> KeyedDecoder:
-        """The content of the trained file. Raises `BadInput` where nothing was, and for a file of other messages or settings."""
+        """The content of the trained file. Raises `BadInput` without one, and for one of other messages."""
         if self.trained is None:
             raise BadInput(f"{self.name} marks and reads by what it was trained to; give its file, with --trained")
         found = KeyedDecoder.load(self.trained)
