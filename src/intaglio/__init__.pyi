@@ -162,6 +162,7 @@ from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
+from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -1,6 +1,6 @@
 """The watermark bench end to end on a tiny model, its figures against planted p-values, and its attacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -99,9 +99,24 @@ def test_each_user_s_decoder_draws_twins_of_what_the_model_draws_unmarked():
     assert float(inside.double().mean()) > 0.2
     torch.testing.assert_close(lighter[inside], torch.full_like(lighter[inside], 0.1), rtol=0, atol=1.01 / 255)
     assert torch.equal(row.marked[:2], row.plain[:2])
-    assert set(row.quality()) == {"psnr", "kid", "kid_floor"}
+    assert set(row.quality()) == {"psnr", "kid", "kid_floor", "once_s", "user_s"}
     assert set(row.forgeries()) == {"copied"}
     assert scene.model.part_fingerprint("autoencoder") == before
+
+
+def test_what_a_mark_learns_once_serves_both_users(monkeypatch):
+    """Whoever reads the row before it is marked gets what was learnt, too."""
+    asked = []
+
+    def ready(self, model, latents, folder, *, seed=0):
+        asked.append((len(latents), folder.is_dir()))
+        return replace(self, bits=2)
+
+    monkeypatch.setattr(Brightening, "ready", ready)
+    row = MarkRow(Brightening(), MarkScene(model(), people().pixels[..., :16, :16], ("a", "b"), 2, 1.0, 0, 2))
+    assert row.read(row.plain).shape == (2, 2)
+    assert len(row.marked) == 2
+    assert asked == [(6, True)]
 
 
 def test_figures_are_the_shares_that_they_name():

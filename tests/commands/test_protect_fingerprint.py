@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 
 import pytest
 import torch
@@ -104,6 +105,47 @@ def test_a_model_is_marked_and_its_pictures_are_told_without_it(work, capsys):
     assert "called marked" in capsys.readouterr().out
 
 
+def test_what_is_trained_once_marks_for_every_user_and_is_read_by_a_file_beside_the_key(work, capsys):
+    base = tiny.sd_folder(work / "base")
+    line = f"protect fingerprint wouaf --model {base} --images mine --key k --bits 4"
+    assert main([*line.split(), "--updates", "2", "--dry-run"]) == 0
+    assert "2 updates of the decoder" in capsys.readouterr().out
+    assert main([*line.split(), "--updates", "2"]) == 0
+    assert "kept k.trained.safetensors" in capsys.readouterr().err
+    assert KeptKey.load(work / "k").settings == {"bits": 4}
+    assert stat.S_IMODE((work / "k.trained.safetensors").stat().st_mode) == 0o600
+    first = run_of(work, "protect-fingerprint")
+    assert not (first / "states" / "training").exists()
+    assert main([*line.split(), "--user", "3", "--dry-run"]) == 0
+    assert "0 updates of the decoder" in capsys.readouterr().out
+    assert main([*line.split(), "--user", "3"]) == 0
+    (second,) = [path for path in (work / "runs").iterdir() if path != first]
+    prints = [load_model(path / "model").part_fingerprint("autoencoder") for path in (first, second)]
+    assert len({*prints, load_model(base).part_fingerprint("autoencoder")}) == 3
+    (work / "k.trained.safetensors").rename(work / "kept")
+    capsys.readouterr()
+    found = ["protect", "detect", "--key", "k", "--images", str(second / "marked"), "--users", "5", "--fpr", "0.9"]
+    assert main(found) == 2
+    assert "k.trained.safetensors is not there; put the file beside the key" in capsys.readouterr().err
+    assert main([*line.split(), "--updates", "2"]) == 0, "the finished run has it still"
+    assert (work / "k.trained.safetensors").read_bytes() == (work / "kept").read_bytes()
+    assert main(found) == 0
+    capsys.readouterr()
+    (work / "other").write_bytes(b"x")
+    for more, sentence in (
+        (["--trained", "other"], "k has a trained file of its own, k.trained.safetensors, and other is another"),
+        (["--user", "4", "--updates", "9"], "trained already, so --updates would have no effect"),
+        (["--model", str(tiny.sd_folder(work / "far", seed=1))], "trained for another autoencoder"),
+        (["--key", "new", "--trained", "kept", "--model", str(work / "far")], "trained for another autoencoder"),
+    ):
+        assert main([*line.split(), *more]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (work / "new").exists()
+    shutil.rmtree(work / "runs")
+    assert main([*line.split(), "--key", "new", "--trained", "kept"]) == 0
+    assert (work / "new.trained.safetensors").read_bytes() == (work / "kept").read_bytes()
+
+
 def test_a_line_that_fails_makes_no_key(work, capsys):
     base = tiny.sd_folder(work / "base")
     for method in ("gaussian-shading --factor 3", "tree-ring --channels 9"):
@@ -140,6 +182,7 @@ def test_a_line_that_fails_makes_no_key(work, capsys):
         ("protect detect --key good.json --images mine --seeds 5", "read from pixels alone, so --seeds"),
         ("protect detect --key strange.json --images mine", "none of dwt-dct's (colour)"),
         ("protect detect --key wrong.json --images mine", "do not go together: bits must be 8"),
+        ("protect detect --key led.json --images mine", "none of wouaf's (trained)"),
         ("protect detect --key gone.json --images mine", "a key of 'gone', which is not here"),
         ("protect fingerprint dwt-dct --key good.json --images mine --bits 16", "other settings (bits 32"),
     ],
@@ -147,9 +190,12 @@ def test_a_line_that_fails_makes_no_key(work, capsys):
 def test_wrong_lines_are_told_in_a_sentence(line, sentence, work, capsys):
     settings = {"bits": 32, "step": 36.0, "published": False}
     keys = {"good": settings, "strange": settings | {"colour": 1}, "wrong": settings | {"bits": 1}, "gone": {}}
+    keys["led"] = {"bits": 16, "trained": "elsewhere/a.safetensors"}
+    (work / "led.json.trained.safetensors").touch()
     (work / "other.json").write_text("{}")
     for name, own in keys.items():
-        content = {"intaglio_mark_key": 1, "method": "gone" if name == "gone" else "dwt-dct", "settings": own}
+        method = {"gone": "gone", "led": "wouaf"}.get(name, "dwt-dct")
+        content = {"intaglio_mark_key": 1, "method": method, "settings": own}
         (work / f"{name}.json").write_text(json.dumps({**content, "secret": "ab" * 16}))
     assert main(line.split()) == 2
     assert sentence in capsys.readouterr().err

@@ -33,7 +33,8 @@ class WatermarkBench:
     wrong user among them at 1%; the share of pictures without the mark that are called, real ones, drawn ones and ones
     marked by another key, over pictures and keys, with its interval; the share of forgeries that are accepted at 1e-3,
     by who has ten marked pictures and no key; PSNR to unmarked twins, or the kernel distance of drawings from unmarked
-    ones beside the floor of two unmarked sets; seconds to read a picture.
+    ones beside the floor of two unmarked sets; seconds to read a picture; of marks in weights also those of what is
+    learnt once for all users, and of one user's model.
     """
 
     quick: bool = False

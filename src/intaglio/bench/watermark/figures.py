@@ -96,6 +96,8 @@ def table_of(figures: Mapping[str, Any]) -> str:
         "PSNR",
         "KID",
         "floor",
+        "s once",
+        "s a user",
     )
     whole = [
         (
@@ -105,6 +107,8 @@ def table_of(figures: Mapping[str, Any]) -> str:
             _share(row.get("psnr"), 1),
             _share(row.get("kid"), 3),
             _share(row.get("kid_floor"), 3),
+            _share(row.get("once_s"), 1),
+            _share(row.get("user_s"), 1),
         )
         for name, row in figures["rows"].items()
     ]

@@ -4,7 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -118,7 +120,7 @@ class MarkRow:
             every = [self.mark.embed(one[None], self.key, user) for one, user in zip(given, self.users, strict=True)]
             return to_uint8(torch.cat(every)).float() / 255
         if isinstance(self.mark, WeightMark):
-            return self._by_marked_models(self.mark)
+            return self._by_marked_models(cast(WeightMark, self.able))
         if not isinstance(self.mark, NoiseMark):
             raise TypeError(f"{self.mark.name} marks neither pixels nor noise")
         shape = latent_shape_of(self.scene.model)
@@ -126,16 +128,39 @@ class MarkRow:
         start = torch.cat([mark.start(shape, self.key, user, [seed]) for user, seed in pairs])
         return self.scene.drawn(self.seeds, start)
 
+    @cached_property
+    def able(self) -> PictureMark:
+        """The mark as it can be read, with what it learns once for all users, where it does."""
+        if not isinstance(self.mark, WeightMark):
+            return self.mark
+        began = time.monotonic()
+        with TemporaryDirectory() as folder:
+            found = self.mark.ready(self.scene.model, self._latents, Path(folder), seed=self.scene.seed)
+            self.seconds["once_s"] = time.monotonic() - began
+            with torch.no_grad():
+                found.read(self.plain[:1])  # it keeps in memory what its file held
+        return found
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Of a mark in weights: of what it learns once, and of the last user's model."""
+        return {}
+
+    @cached_property
+    def _latents(self) -> Float[Tensor, "m c hl wl"]:
+        """Of the real pictures that decoders are tuned on."""
+        model, scene = self.scene.model, self.scene
+        with torch.no_grad(), model.frozen():
+            return encoded(model, scene.real if scene.learned is None else scene.learned)
+
     def _by_marked_models(self, mark: WeightMark) -> Pictures:
         """Drawings of the same seeds and prompts as `plain`, each by its user's model."""
-        model = self.scene.model
-        with torch.no_grad(), model.frozen():
-            given = self.scene.real if self.scene.learned is None else self.scene.learned
-            latents = encoded(model, given)
-        found = torch.zeros_like(self.plain)
+        model, found = self.scene.model, torch.zeros_like(self.plain)
         for user in sorted(set(self.users)):
             places = [place for place, one in enumerate(self.users) if one == user]
-            changed = mark.apply(model, latents, self.key, user, seed=self.scene.seed)
+            began = time.monotonic()
+            changed = mark.apply(model, self._latents, self.key, user, seed=self.scene.seed)
+            self.seconds["user_s"] = time.monotonic() - began
             found[places] = self.scene.drawn([self.seeds[k] for k in places], model=changed, places=places)
         return found
 
@@ -153,14 +178,14 @@ class MarkRow:
         """The readings of pictures."""
         if isinstance(self.mark, NoiseMark):
             return self.mark.read(self.scene.model, pictures)
-        if isinstance(self.mark, PixelMark | WeightMark):
-            return self.mark.read(pictures)
+        if isinstance(mark := self.able, PixelMark | WeightMark):
+            return mark.read(pictures)
         raise TypeError(f"{self.mark.name} reads neither pixels nor noise")
 
     def under(self, attack: str) -> dict[str, Any]:
         """Readings of the marked pictures after an attack: p-values, right bits, and whether the owner is likeliest."""
-        began = time.monotonic()
-        readings = self.read(attacked(attack, self.marked, self.scene.model, self.scene.seed))
+        marked, began = self.marked, time.monotonic()
+        readings = self.read(attacked(attack, marked, self.scene.model, self.scene.seed))
         seconds = (time.monotonic() - began) / len(readings)
         meant = self.mark.meant(self.key, range(USERS), readings.shape[1:])
         p, bits, likeliest, least = [], [], [], []
@@ -190,7 +215,7 @@ class MarkRow:
         """The mark's cost: PSNR of pixels, dB; for drawings their kernel distance from unmarked ones, and its floor.
 
         The floor is the distance of two unmarked sets of the same prompts and other seeds. Of a mark in weights, both:
-        its drawings have unmarked twins.
+        its drawings have unmarked twins; and the seconds that it took once, and for a user.
         """
         alike: dict[str, float | None] = {}
         if not isinstance(self.mark, NoiseMark):
@@ -199,7 +224,12 @@ class MarkRow:
             return alike
         sets = (self.marked, self.scene.unmarked, self.scene.other_unmarked)
         mine, other, third = (self._descriptors(pictures) for pictures in sets)
-        return {**alike, "kid": kernel_distance(mine, other), "kid_floor": kernel_distance(third, other)}
+        return {
+            **alike,
+            **self.seconds,
+            "kid": kernel_distance(mine, other),
+            "kid_floor": kernel_distance(third, other),
+        }
 
     def forgeries(self) -> dict[str, list[float]]:
         """p-values that pictures by who has no key get, by the way that they were forged; they are to be large.

@@ -9,8 +9,10 @@ from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.kit.recorded_method import fits
+from intaglio.commands.kit.source_settings import class_variable
 from intaglio.errors import BadInput
-from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey
+from intaglio.files import file_hash
+from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, trained_beside
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -68,6 +70,12 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         kept = KeptKey.load(self.key)
         if kept.method not in VERBS[MARKS].methods:
             raise BadInput(f"{self.key} is a key of {kept.method!r}, which is not here; use its version")
+        beside = trained_beside(self.key)
+        if _learns_once(kept) and not beside.is_file():
+            raise BadInput(
+                f"{kept.method} is read by what it was trained to, and {beside} is not there; put the file beside the "
+                "key again that was made with it"
+            )
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -89,6 +97,8 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         known: dict[str, Any] = {"key": described(self.key, kept.key.hash), "images": described(self.images, digest)}
         if other is not None:
             known["controls"] = described(self.controls, other)
+        if _learns_once(kept):
+            known["trained"] = described(trained_beside(self.key), file_hash(trained_beside(self.key)))
         if model is not None:
             known["model"] = described(self.model, model.fingerprint)
             known["autoencoder"] = described(self.model, model.part_fingerprint("autoencoder"))
@@ -112,9 +122,11 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
 
         mark = default_method(MARKS, kept.method, micro_batch=self.micro_batch)
         for name, value in kept.settings.items():
-            if not hasattr(mark, name) or not fits(value, getattr(mark, name)):
+            if not hasattr(mark, name) or name in mark.spared or not fits(value, getattr(mark, name)):
                 raise BadInput(f"the settings in {self.key} are none of {kept.method}'s ({name}); use its version")
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.settings.items()}
+        if _learns_once(kept):
+            given["trained"] = trained_beside(self.key)
         try:
             return replace(mark, **given)
         except (ValueError, TypeError) as error:
@@ -141,6 +153,11 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         for warning in warnings:
             note(warning)
         return [one.name for one in originals], [one.tensor[0] for one in originals], content_hash(originals)
+
+
+def _learns_once(kept: KeptKey) -> bool:
+    """Whether a key's mark is read by what it was trained to, a file beside the key; told without importing torch."""
+    return bool(class_variable(VERBS[MARKS].methods[kept.method].target, "learns_once"))
 
 
 def _report(found: "MarkDetections", folder: Path) -> None:

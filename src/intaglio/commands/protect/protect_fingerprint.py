@@ -1,6 +1,7 @@
 """`intaglio protect fingerprint METHOD`: pictures, or a model of them, with a mark that its owner's key finds again."""
 
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
@@ -14,7 +15,8 @@ from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_n
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
-from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, MarkKey
+from intaglio.files import atomic_path, file_hash
+from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, MarkKey, trained_beside
 from intaglio.sampling.sampler_names import SamplerName
 
 if TYPE_CHECKING:
@@ -241,8 +243,9 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
         from intaglio.protect.fingerprint.marked_model import CARD, MODEL, check_enough, mark_model
         from intaglio.protect.fingerprint.result import MarkedPictures
 
-        mark = cast("WeightMark", self._mark)
+        mark = self._trained_mark()
         model = self.noted_model(self.device)
+        mark.check_model(model)
         images = ImageSet.load(cast(Path, self.images), model.resolution)
         check_enough(len(images))
         plan = tuning_plan(mark, model, len(images))
@@ -262,9 +265,40 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
                     {**made.marks.figures(), "weights": MODEL}, (MODEL, CARD, "marked.json", "marked.csv", "marked")
                 )
                 run.drop_state(STATE)
+        self._keep_trained(mark, folder)
         _report(cast("MarkedPictures", MarkedPictures.load(folder)), folder, folder / "marked")
         say(str(folder / MODEL))
         return 0
+
+    def _trained_mark(self) -> "WeightMark":
+        """The mark in weights, with the trained file that lies beside its key, where there is one.
+
+        Raises `BadInput` for --trained where the key has another file.
+        """
+        mark, beside = cast("WeightMark", self._mark), trained_beside(self.key)
+        if not mark.learns_once:
+            return mark
+        given = cast(Any, mark).trained
+        if self.key.exists() and beside.exists():
+            if given is not None and file_hash(given) != file_hash(beside):
+                raise BadInput(
+                    f"{self.key} has a trained file of its own, {beside}, and {given} is another; leave --trained out, "
+                    "or give another --key"
+                )
+            given = beside
+        elif given is None and self.key.exists():
+            note(f"{beside} is not there: a training goes on, or a new one begins, which reads no earlier mark")
+        return cast("WeightMark", replace(cast(Any, mark), trained=given))
+
+    def _keep_trained(self, mark: "WeightMark", folder: Path) -> None:
+        """Copy what the mark was trained to beside the key, where it is not there yet."""
+        beside = trained_beside(self.key)
+        if not mark.learns_once or beside.exists():
+            return
+        with atomic_path(beside) as temporary:
+            temporary.touch(0o600)
+            shutil.copyfile(cast(Any, mark).trained or folder / "marked" / f"{mark.name}.safetensors", temporary)
+        note(f"kept {beside}, which reads this key's marks and makes those of further users; keep it with the key")
 
     def _open_model(self, model: "LatentDiffusion", images: "ImageSet", key: MarkKey) -> "Run":
         known = {
@@ -273,6 +307,9 @@ class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
             "model": described(self.model, model.fingerprint),
         }
         settings = {**asdict(cast(Any, self._mark)), "user": self.user}
+        if (trained := settings.get("trained")) is not None:
+            settings["trained"] = trained.name
+            known["trained"] = described(trained, file_hash(trained))
         return self.open_run("protect", f"fingerprint-{self._mark.name}", settings, known, seed=self.seed)
 
 

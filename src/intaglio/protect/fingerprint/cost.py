@@ -1,5 +1,8 @@
 """The time of marked drawings, and of reading marks, before they begin."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import torch
 from torch import Tensor
 
@@ -67,9 +70,16 @@ def tuning_plan(mark: WeightMark, model: LatentDiffusion, pictures: int) -> Time
         pictures: that are given, of which some are held back to be read.
     """
     shape = latent_shape_of(model)
-    one = seconds_of(lambda: mark.one_update().apply(model, torch.zeros(1, *shape), MarkKey.of_seed(0), 0), "cpu")
     head = f"pictures   {pictures}; {mark.updates_made:,} updates of the decoder"
-    return TimePlan({"decoder": one * mark.updates_made}, head)
+    if not mark.updates_made:
+        return TimePlan({}, head)
+
+    def update() -> None:
+        latents, single = torch.zeros(1, *shape), mark.one_update()
+        with TemporaryDirectory() as folder:
+            single.ready(model, latents, Path(folder)).apply(model, latents, MarkKey.of_seed(0), 0)
+
+    return TimePlan({"decoder": seconds_of(update, "cpu") * mark.updates_made}, head)
 
 
 def _pixels_read(mark: PictureMark, shape: tuple[int, int, int]) -> Tensor:

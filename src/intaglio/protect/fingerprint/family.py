@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from intaglio.errors import BadInput, require
-from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts
+from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.runs.run import Run
@@ -58,6 +59,9 @@ class PictureMark(ABC):
     """Settings of its rows in `intaglio bench watermark`, by what their names add to the method's."""
     spared: ClassVar[tuple[str, ...]] = ()
     """Settings that no reading depends on, which are no part of a key."""
+    learns_once: ClassVar[bool] = False
+    """Whether it learns once for a model, before it marks for any user. It then has a setting `trained`, the file that
+    holds what it learnt, or None; the command keeps a copy of the file beside the key, by which pictures are read."""
     needs: ClassVar[tuple[type, ...]] = ()
     """What a model must be able to do (`intaglio.models.capabilities`); nothing where no model is taken."""
 
@@ -150,10 +154,38 @@ class WeightMark(PictureMark, ABC):
     carrier = "weights"
     needs = (Encodes, HasWeights)
 
+    def check_model(self, model: LatentDiffusion) -> None:
+        """Raises `BadInput` for a model that the mark cannot be put into, before any work."""
+        check_needs(self, model)
+
+    def ready(
+        self,
+        model: LatentDiffusion,
+        latents: Float[Tensor, "n c hl wl"],
+        folder: Path,
+        *,
+        seed: int = 0,
+        run: Run = Run.none(),
+    ) -> "WeightMark":
+        """The mark as it can be applied and read: itself, or one that has learnt what it learns once for all users.
+
+        Args:
+            model: left as it was found.
+            latents: of pictures such as the model draws.
+            folder: where what is learnt is written.
+            seed: of batches.
+            run: progress and states; a killed call goes on and gives the same bits.
+
+        Raises:
+            BadInput: for a model that it cannot mark, and for a file of another model.
+            IntaglioError: for a loss that is not finite.
+        """
+        return self
+
     @property
     @abstractmethod
     def updates_made(self) -> int:
-        """Updates of the decoder's weights for one user."""
+        """Updates of the decoder's weights for one user, and before, where the mark has yet to learn."""
 
     @abstractmethod
     def one_update(self) -> "WeightMark":

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+TRAINED = ".trained.safetensors"
+"""What the name of the file beside a key adds to the key's, where the mark was trained before it marked."""
 MOST_USERS = 1_000_000
 """Users of one key, numbered from 0."""
 SHORTEST = 16
@@ -73,6 +75,11 @@ class MarkKey:
     def _digest(self, *labels: object) -> bytes:
         text = "\n".join(str(part) for part in labels)
         return hmac.digest(self.secret, text.encode(), "sha256")
+
+
+def trained_beside(key: Path) -> Path:
+    """The file beside a key's that holds what its mark was trained to; nothing that a key says has a part in it."""
+    return key.with_name(key.name + TRAINED)
 
 
 @dataclass(frozen=True)

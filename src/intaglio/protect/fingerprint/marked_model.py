@@ -44,6 +44,8 @@ class MarkedModel:
     """Name of the model that was given."""
     fingerprint: str
     """Sha256 over its weights and settings."""
+    mark: WeightMark
+    """That reads the pictures: as it was given, or with what it learnt once for the model."""
 
     def save(self, folder: Path) -> Path:
         """Writes the model, in diffusers' layout, the marks and the card; returns the model's folder."""
@@ -88,7 +90,8 @@ def mark_model(
         model: left as it was found.
         images: two or more, of the model's resolution, such as it draws; one in five, from the fifth on, or the last of
             fewer, is held back to be read.
-        folder: where the held-back pictures are written as PNG, encoded and decoded with the mark.
+        folder: where the held-back pictures are written as PNG, encoded and decoded with the mark; and beside them
+            what a mark learns once, where it was not given.
         key: the secret.
         user: whose mark it is, from 0.
         seed: of batches.
@@ -105,6 +108,8 @@ def mark_model(
     before = model.fingerprint
     with torch.no_grad(), model.frozen():
         latents = encoded(model, images.pixels)
+    settings = {name: value.name if isinstance(value, Path) else value for name, value in asdict(mark).items()}
+    mark = mark.ready(model, latents[learned], folder, seed=seed, run=run)
     changed = mark.apply(model, latents[learned], key, user, seed=seed, run=run)
     names = {place: f"{place:04d}.png" for place in aside}
     stored = {name: MarkedPicture(**row) for name, row in run.recorded(KIND).items()}
@@ -122,7 +127,7 @@ def mark_model(
             progress.advance()
     pictures = tuple(rows[name] for name in names.values())
     marks = MarkedPictures(mark.name, mark.reading, mark.null, key.hash, user, folder, pictures)
-    return MarkedModel(changed, marks, asdict(mark), model.name, before)
+    return MarkedModel(changed, marks, settings, model.name, before, mark)
 
 
 def check_enough(count: int) -> None:

@@ -15,6 +15,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import load_encoder
 from intaglio.models import testbed
 from intaglio.protect.fingerprint.decoder_tuning import DecoderTuning, decoder_of, picture_distance, with_own_decoder
+from intaglio.protect.fingerprint.jpeg_loop import compressed
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.protect.fingerprint.marked_model import held_back, mark_model
 from intaglio.protect.fingerprint.methods import stable_signature
@@ -101,9 +102,9 @@ def test_the_distance_is_that_of_features_and_of_pixels_by_hand():
 
 def test_jpeg_in_the_loop_is_seen_and_lets_gradients_through():
     pixels = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(6)).requires_grad_(True)
-    found = [stable_signature._compressed(pixels, 0, step) for step in range(8)]
+    found = [compressed(pixels, 0, step) for step in range(8)]
     assert len({float(one.detach().sum()) for one in found}) > 4, "the quality is drawn for each step"
-    assert torch.equal(found[3], stable_signature._compressed(pixels, 0, 3))
+    assert torch.equal(found[3], compressed(pixels, 0, 3))
     known = torch.stack([jpeg(pixels.detach(), quality) for quality in range(40, 96)])
     assert min(float((known - found[3].detach()).abs().amax((1, 2, 3, 4)).min()), 1) < 1e-6
     (slope,) = torch.autograd.grad((2 * found[3]).sum(), pixels)

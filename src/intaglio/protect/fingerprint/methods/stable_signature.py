@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from intaglio.errors import BadInput, require
-from intaglio.images.filters import jpeg
 from intaglio.learning.settings import CosineSettings
 from intaglio.models import testbed
 from intaglio.models.bit_extractors import BitExtractor
@@ -19,16 +18,14 @@ from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.fingerprint.decoder_tuning import DecoderTuning, decoder_of, with_own_decoder
 from intaglio.protect.fingerprint.family import MarkAgreement, WeightMark, bit_agreement
+from intaglio.protect.fingerprint.jpeg_loop import compressed
 from intaglio.protect.fingerprint.mark_key import MarkKey
-from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 MOST_BITS = 32
 """Logits of the embedded extractor."""
 LEAST_SIDE = 16
 """Pixels along the shorter side of a picture, at least."""
-QUALITIES = (40, 95)
-"""Least and best quality of JPEG in the loop."""
 WARMUP = 20
 """Updates over which the learning rate rises, at most a tenth of all."""
 
@@ -124,7 +121,7 @@ class StableSignature(WeightMark):
         bits = self.meant(key, [user], ())[0].float().to(model.device)
 
         def aim(pixels: Float[Tensor, "n 3 h w"], step: int) -> Float[Tensor, ""]:
-            seen = [pixels, _compressed(pixels, seed, step)] if self.hardened else [pixels]
+            seen = [pixels, compressed(pixels, seed, step)] if self.hardened else [pixels]
             logits = self.sharpness * torch.cat([self.read(one) for one in seen])
             return binary_cross_entropy_with_logits(logits, bits.expand_as(logits))
 
@@ -148,14 +145,6 @@ class StableSignature(WeightMark):
     ) -> MarkAgreement:
         """Agreement of the logits' signs with the users' messages."""
         return bit_agreement(readings > 0, meant)
-
-
-def _compressed(pixels: Float[Tensor, "n 3 h w"], seed: int, step: int) -> Float[Tensor, "n 3 h w"]:
-    """Pixels through JPEG of the step's quality, with the gradient that they would have without."""
-    low, high = QUALITIES
-    quality = int(torch.randint(low, high + 1, (), generator=generator_32bit(seed, "jpeg", step)))
-    given = pixels.detach()
-    return pixels + (jpeg(given.cpu(), quality).to(given.device) - given)
 
 
 @cache
