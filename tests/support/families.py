@@ -683,7 +683,7 @@ def _marks_file(result: MarkedPictures | MarkedModel, folder: Path) -> tuple[Num
 
 
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
-    classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1)
+    classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
 
 
