@@ -100,7 +100,7 @@ def _beside(ours: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, dict[
     told = {}
     for radius in RADII:
         pairs = [(a > radius, b > radius) for a, b in zip(ours["radii"], peer["radii"], strict=True)]
-        alone, discordant = sum(b and not a for a, b in pairs), sum(a != b for a, b in pairs)
+        alone, discordant = sum(a and not b for a, b in pairs), sum(a != b for a, b in pairs)
         p = float(binomtest(alone, discordant).pvalue) if discordant else 1.0
         more = (2 * alone - discordant) / len(pairs)
         told[str(radius)] = {"more": more, "alone": [alone, discordant - alone], "p": p}
