@@ -118,6 +118,7 @@ from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
 from intaglio.audit.attribution.methods.reconstruction import ReconstructionErrors as ReconstructionErrors
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+from intaglio.protect.certify.methods.rrcm import RepresentationConsistency as RepresentationConsistency
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest

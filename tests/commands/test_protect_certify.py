@@ -50,3 +50,15 @@ def test_bad_input_is_told(folder, capsys, given, words):
     assert main(line(folder, *given)) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (folder / "runs").exists()
+
+
+def test_rrcm_asks_the_embedded_one_that_takes_levels_and_refuses_one_that_takes_none(folder, capsys):
+    words = ["rrcm" if word == "smoothing" else word for word in line(folder, "--first", "2", "--votes", "5")]
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "this one takes none; give one that was trained with noise levels, or take the method smoothing" in said
+    assert not (folder / "runs").exists()
+    place = words.index("--classifier")
+    assert main([*words[:place], *words[place + 2 :]]) == 0
+    (run,) = (folder / "runs").glob("protect-certify-rrcm-*")
+    assert len(CertifiedPictures.load(run).classes) == 9

@@ -700,7 +700,7 @@ def _explained_file(found: Attributions, folder: Path) -> tuple[Numbers, Numbers
 
 
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
-    classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1)
+    classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
 
 

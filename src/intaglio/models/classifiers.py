@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -13,11 +14,14 @@ from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
 from intaglio.files import atomic_path
 from intaglio.models.eight_bits import with_scales, without_scales
+from intaglio.models.noise_levels import NoiseLevels
 from intaglio.models.weights_file import checked, read_weights
 from intaglio.randomness import generator
 
 ARCHITECTURE = "intaglio-classifier-1"
 """The mark of the file's metadata."""
+NOISE_ARCHITECTURE = "intaglio-noise-classifier-1"
+"""The mark of a classifier that is told the level of the noise in its pictures."""
 WIDEST = 4096
 """Largest number of channels of a layer that a file may ask for."""
 DEEPEST = 16
@@ -39,6 +43,8 @@ class PictureClassifier(nn.Module):
         heads: Mapping[str, Sequence[str]],
         widths: Sequence[int] = (32, 64, 128, 224),
         repeats: Sequence[int] = (1, 2, 1, 1),
+        *,
+        levels: bool = False,
     ):
         """A network whose weights torch fills from its global state; `new_classifier` draws them from a seed.
 
@@ -46,6 +52,8 @@ class PictureClassifier(nn.Module):
             heads: names of classes, two or more, in the order of the logits, by the head's name.
             widths: channels of each stage.
             repeats: blocks of each stage, as many numbers as `widths`.
+            levels: whether the network is told the level of the noise in a picture, by which the maps of each block
+                are scaled and shifted after their normalisation.
         """
         super().__init__()
         if len(widths) != len(repeats):
@@ -60,21 +68,48 @@ class PictureClassifier(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.heads = nn.ModuleDict({name: nn.Linear(inward, len(classes)) for name, classes in self.classes.items()})
+        maps = [width for width, blocks in zip(widths, repeats, strict=True) for _ in range(blocks)]
+        self.levels = NoiseLevels(maps) if levels else None
+        """What scales and shifts the maps by the level of the noise; None in a classifier that takes no level."""
 
-    def features(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
-        """Input of the heads: the mean of the last maps, of `widths[-1]` numbers."""
-        return self.pool(self.stages(1 - pixels)).flatten(1)  # ink on zero, as the padding is more of the white page
+    def features(
+        self, pixels: Float[Tensor, "n 3 h w"], sigma: Float[Tensor, "n"] | float | None = None
+    ) -> Float[Tensor, "n f"]:
+        """Input of the heads: the mean of the last maps, of `widths[-1]` numbers.
 
-    def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> dict[str, Float[Tensor, "n _"]]:
-        """Logits by head; of all heads the pictures go through the network once."""
-        features = self.features(pixels)
+        `sigma` is the standard deviation of the noise on pixels in [0, 1], of each picture or of all; None tells a
+        classifier that takes levels that there is no noise. Raises `BadInput` for one that takes none.
+        """
+        ink = 1 - pixels  # on zero, as the padding is more of the white page
+        if self.levels is None:
+            if sigma is not None:
+                raise BadInput("the classifier takes no noise level; give one that was trained to be told it")
+            return self.pool(self.stages(ink)).flatten(1)
+        told = torch.as_tensor(0.0 if sigma is None else sigma, dtype=ink.dtype, device=ink.device)
+        changes = self.levels(told.expand(len(ink)))
+        blocks = [block for stage in self.stages for block in cast(nn.Sequential, stage)]
+        for block, (scale, shift) in zip(blocks, changes, strict=True):
+            convolution, norm, relu = cast(nn.Sequential, block)
+            ink = relu(norm(convolution(ink)) * (1 + scale) + shift)
+        return self.pool(ink).flatten(1)
+
+    def forward(
+        self, pixels: Float[Tensor, "n 3 h w"], sigma: Float[Tensor, "n"] | float | None = None
+    ) -> dict[str, Float[Tensor, "n _"]]:
+        """Logits by head; of all heads the pictures go through the network once. `sigma` as of `features`."""
+        features = self.features(pixels, sigma)
         return {name: head(features) for name, head in self.heads.items()}
 
-    def logits(self, pixels: Float[Tensor, "n 3 h w"], head: str) -> Float[Tensor, "n k"]:
-        """Logits of one head, in the order of `classes[head]`. Raises `BadInput` for a head that there is not."""
+    def logits(
+        self, pixels: Float[Tensor, "n 3 h w"], head: str, sigma: Float[Tensor, "n"] | float | None = None
+    ) -> Float[Tensor, "n k"]:
+        """Logits of one head, in the order of `classes[head]`; `sigma` as of `features`.
+
+        Raises `BadInput` for a head that there is not, and as `features` does.
+        """
         if head not in self.classes:
             raise BadInput(f"the classifier has no head {head!r}; choose one of: {', '.join(self.classes)}")
-        return self.heads[head](self.features(pixels))
+        return self.heads[head](self.features(pixels, sigma))
 
 
 def _block(inward: int, outward: int, halves: bool) -> nn.Sequential:
@@ -88,10 +123,15 @@ def new_classifier(
     seed: int,
     widths: Sequence[int] = (32, 64, 128, 224),
     repeats: Sequence[int] = (1, 2, 1, 1),
+    *,
+    levels: bool = False,
 ) -> PictureClassifier:
-    """An untrained classifier with weights that follow from the seed: uniform after He et al. (arXiv 1502.01852)."""
+    """An untrained classifier with weights that follow from the seed: uniform after He et al. (arXiv 1502.01852).
+
+    One that takes noise levels starts as one that does not: its scales and shifts are nothing until they are trained.
+    """
     with torch.device("meta"):
-        classifier = PictureClassifier(heads, widths, repeats)
+        classifier = PictureClassifier(heads, widths, repeats, levels=levels)
     classifier.to_empty(device="cpu")
     source = generator(seed, "classifier")
     for module in classifier.modules():
@@ -101,6 +141,8 @@ def new_classifier(
             nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=source)
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
+    if classifier.levels is not None:
+        nn.init.zeros_(classifier.levels.outward.weight)
     return classifier
 
 
@@ -127,28 +169,36 @@ def save_classifier(
         "widths": json.dumps(classifier.widths),
         "repeats": json.dumps(classifier.repeats),
     }
+    mark = ARCHITECTURE if classifier.levels is None else NOISE_ARCHITECTURE
     with atomic_path(path) as temporary:
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, temporary, {**(card or {}), "architecture": ARCHITECTURE, **shape})
+        save_file(whole, temporary, {**(card or {}), "architecture": mark, **shape})
 
 
-def load_classifier(path: Path, device: str | torch.device = "cpu") -> PictureClassifier:
+def load_classifier(path: Path, device: str | torch.device = "cpu", *, levels: bool = False) -> PictureClassifier:
     """Reads what `save_classifier` wrote, in evaluation mode and without gradients of its weights.
 
-    Raises `BadInput` for a file that is missing, pickled, damaged, of another layout, or with NaN or infinity.
+    `levels` lets classifiers pass that take noise levels, beside those that take none. Raises `BadInput` for a file
+    that is missing, pickled, damaged, of another layout, or with NaN or infinity.
     """
     read, about = read_weights(path, "classifier")
     tensors = without_scales(read)
-    if about.get("architecture") != ARCHITECTURE:
+    if (mark := about.get("architecture")) not in (ARCHITECTURE, NOISE_ARCHITECTURE):
         raise BadInput(
             f"{path} does not say in its metadata that it is a {ARCHITECTURE}, so its network is unknown; give a file "
             "that Intaglio wrote as a classifier"
+        )
+    if mark == NOISE_ARCHITECTURE and not levels:
+        raise BadInput(
+            f"{path} holds a classifier that is told the level of the noise in its pictures, which nothing but "
+            "`protect certify` tells; give one without noise levels"
         )
     damaged = f"{path} is damaged: its tensors do not fit its metadata"
     try:
         heads, widths, repeats = (_described(about, key, path) for key in ("heads", "widths", "repeats"))
         with torch.device("meta"):  # memory is taken by the file's tensors alone
-            classifier = PictureClassifier(_heads(heads), _sizes(widths, WIDEST), _sizes(repeats, DEEPEST))
+            shape = _heads(heads), _sizes(widths, WIDEST), _sizes(repeats, DEEPEST)
+            classifier = PictureClassifier(*shape, levels=mark == NOISE_ARCHITECTURE)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise BadInput(f"{damaged}; export it again") from error
     wanted = {k: v for k, v in classifier.state_dict().items() if "num_batches" not in k}

@@ -64,6 +64,35 @@ def classifier() -> PictureClassifier:
     return load_classifier(classifier_path())
 
 
+def noise_classifier_path(*, told: bool = True) -> Path:
+    """Path of a classifier that was trained on noisy pictures, a `.safetensors` file.
+
+    `told`: the one that is told the noise level; else its peer of the same stages, which takes no level. Raises
+    `IntaglioError` where it was not installed.
+    """
+    return _installed(f"classifier/noise-{'told' if told else 'plain'}.safetensors")
+
+
+def noise_classifier(*, told: bool = True) -> PictureClassifier:
+    """A classifier of kinds and artists that was trained on noisy pictures, in evaluation mode.
+
+    `told` and errors as of `noise_classifier_path`.
+    """
+    return load_classifier(noise_classifier_path(told=told), levels=told)
+
+
+def held_out_pictures() -> tuple[ImageSet, tuple[dict[str, str], ...]]:
+    """The shipped pictures of subjects that no embedded classifier has seen, with names of classes by head.
+
+    Pictures of all four artists, in the order of their names; a head is missing where the class is not known.
+    """
+    labels = read_json(_installed("classifier/held_out.json"))
+    parts = [part for one in _document()["sets"].values() for part in one.values()]
+    lines = {line["hash"]: line for part in (*parts, _document()["controls_wide"]) for line in part}
+    images = _read([line for content, line in lines.items() if content in labels])
+    return images, tuple(labels[content] for content in images.hashes)
+
+
 def extractor_path() -> Path:
     """Path of the extractor of bits, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
     return _installed("extractor/extractor.safetensors")

@@ -33,7 +33,7 @@ class ProtectCertify(InRun, ReadsPictures, Generic[M]):
     """The pictures: a folder or a file."""
     classifier: Path | None = None
     """The classifier, a .safetensors file that Intaglio wrote; none takes the embedded one of kinds and artists of
-    emoji."""
+    emoji, for rrcm the one that is told the noise level."""
     head: str = "kind"
     """Head of the classifier that calls, such as kind or artist."""
     resolution: int = 64
@@ -55,8 +55,10 @@ class ProtectCertify(InRun, ReadsPictures, Generic[M]):
         from intaglio.models.classifiers import load_classifier
         from intaglio.protect.certify.result import CertifiedPictures
 
-        path = self.classifier or testbed.classifier_path()
-        classifier = load_classifier(path, self.device)
+        told = self._method.tells_level
+        path = self.classifier or (testbed.noise_classifier_path() if told else testbed.classifier_path())
+        classifier = load_classifier(path, self.device, levels=True)
+        self._method.check_classifier(classifier)
         if self.head not in classifier.classes:
             raise BadInput(f"the classifier has no --head {self.head}; choose one of: {', '.join(classifier.classes)}")
         images = self.load_pictures(self.images, self.resolution)

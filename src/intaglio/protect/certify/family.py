@@ -43,6 +43,8 @@ class Certifier(ABC):
     """The method's name, which is that of its file."""
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """`baseline`: what others are measured against."""
+    tells_level: ClassVar[bool] = False
+    """Whether the classifier is told the noise level, and must be one that takes it."""
 
     sigma: float = 0.25
     """Standard deviation of the noise on each number of a picture in [0, 1], above 0: more proves larger radii, and
@@ -70,6 +72,14 @@ class Certifier(ABC):
     def called(self, classifier: PictureClassifier, head: str, noisy: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m k"]:
         """Logits of noisy copies; they lie beyond [0, 1] too."""
 
+    def check_classifier(self, classifier: PictureClassifier) -> None:
+        """Raises `BadInput` for a classifier that takes no noise level, where the method tells one."""
+        if self.tells_level and classifier.levels is None:
+            raise BadInput(
+                f"{self.name} tells the classifier the level of the noise, and this one takes none; give one that was "
+                "trained with noise levels, or take the method smoothing"
+            )
+
     def __call__(
         self, classifier: PictureClassifier, head: str, images: ImageSet, *, run: Run = Run.none()
     ) -> CertifiedPictures:
@@ -82,9 +92,11 @@ class Certifier(ABC):
             run: progress and records; a killed call goes on after the last picture.
 
         Raises:
-            BadInput: for no pictures, and for a head that there is not.
+            BadInput: for no pictures, for a head that there is not, and for a classifier that takes no noise level
+                where the method tells one.
             IntaglioError: for logits that are not finite.
         """
+        self.check_classifier(classifier)
         if not len(images):
             raise BadInput("there are no pictures to certify; give a folder with at least one to --images")
         if head not in classifier.classes:

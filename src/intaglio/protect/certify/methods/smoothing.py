@@ -15,7 +15,7 @@ class Smoothing(Certifier):
     """Randomised smoothing: the class of most noisy copies of a picture, with its radius.
 
     The classifier is asked as it is. One that was never trained on noise calls noisy copies badly, and proves little:
-    train it on pictures with noise of the same sigma.
+    train it on pictures with noise of the same sigma. One that takes noise levels is told that there is no noise.
 
     Source: Cohen, Rosenfeld and Kolter, arXiv 1902.02918.
     """
