@@ -16,7 +16,9 @@ from intaglio.protect.purify.family import Purifier
 
 @dataclass(frozen=True, kw_only=True)
 class DDSP(Purifier):
-    """Deep Digital Steganography Purifier: a network that restores pictures without what is hidden in them.
+    """DDSP: a network that restores pictures without what is hidden in them.
+
+    Its name stands for deep digital steganography purifier.
 
     A generator G, first trained as an autoencoder and then with a discriminator D, on pairs of a picture x and one with
     a payload, x': |G(x') - x|^2 / d + 1e-3 softplus(-D(G(x'))), pixels in [-1, 1]. Payloads were LSB replacement at a
