@@ -15,7 +15,9 @@ from intaglio.protect.purify.methods.blur import Blurring as Blurring
 from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.audit.membership.methods.clid import CLiD as CLiD
+from intaglio.explain.concepts.methods.craft import CRAFT as CRAFT
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
+from intaglio.explain.concepts.methods.channels import ChannelConcepts as ChannelConcepts
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
@@ -109,6 +111,7 @@ from intaglio.audit.influence.methods.similarity import PictureSimilarity as Pic
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
+from intaglio.explain.concepts.methods.principal import PrincipalConcepts as PrincipalConcepts
 from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateFewShot
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion

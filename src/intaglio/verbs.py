@@ -229,6 +229,11 @@ VERBS: dict[str, Verb] = {
         "show which places of a picture a classifier's score comes from",
         Methods("explain.methods"),
     ),
+    "explain concepts": Verb(
+        "intaglio.commands.explain_concepts:ExplainConcepts",
+        "find what pictures of a class share, by how much a classifier's score owes to it",
+        Methods("explain.concepts.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -8,15 +8,17 @@ import torch
 from explain_scenes import classifier, pictures
 from intaglio.bench.explain import explain_scene
 from intaglio.bench.explain.bench import ExplainBench, figures_of
-from intaglio.bench.explain.explain_scene import ExplainScene, planted_sum
+from intaglio.bench.explain.explain_scene import ExplainScene, planted_sum, rank_correlation
 from intaglio.bench.explain.pointing_grids import PictureGrid, picture_grids, split_score
 from intaglio.errors import BadInput
+from intaglio.explain.family import Attribution
 from intaglio.explain.methods.integrated_gradients import PathGradients
 from intaglio.explain.methods.occlusion import HiddenSquares
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.revealing_curves import share_within
 from intaglio.models import testbed
 from intaglio.models.scored_network import classifier_score
+from intaglio.randomness import generator
 
 
 def test_a_head_that_sees_one_cell_is_moved_by_nothing_outside():
@@ -60,6 +62,24 @@ def test_a_planted_sum_is_found_by_who_hides_its_cells_and_by_gradients():
         assert float(torch.corrcoef(torch.stack([cells, weights]))[0, 1]) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_map_that_owes_nothing_to_the_head_fails_the_sanity_check(small):
+    class Blind(HiddenSquares):
+        def attributed(self, scored, pixels, target, content):
+            return Attribution((1 - pixels).sum(0), 1)
+
+    class OfTheNetwork(HiddenSquares):
+        def attributed(self, scored, pixels, target, content):
+            return Attribution(torch.randn(16, 16, generator=generator(0, scored.hash)), 1)
+
+    scene = small._scene()
+    images, targets = scene.images, scene.scored.called(scene.images.pixels).tolist()
+    blind, other = (scene._sanity(one, one(scene.scored, images, targets).maps) for one in (Blind(), OfTheNetwork()))
+    assert blind == pytest.approx([1.0] * 4)
+    assert 0 <= max(other) < 0.3
+    assert rank_correlation(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3.0, 2.0, 1.0])) == pytest.approx(-1)
+    assert rank_correlation(torch.ones(3), torch.arange(3.0)) == 0.0
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     monkeypatch.setattr(explain_scene, "PLANTED", 1)
@@ -96,8 +116,8 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(small, monkeypatch):
 
 def test_the_best_peer_is_neither_of_the_two_and_leads_are_over_the_same_pictures():
     def row(insertion):
-        each = {"deletion": [0.1], "chance": [0.2], "passes": [3], "gridpg": [0.5], "difull": [1.0], "planted": [0.9]}
-        return {"insertion": insertion, **each}
+        names = ("deletion", "chance", "passes", "gridpg", "difull", "planted", "sanity")
+        return {"insertion": insertion, **{key: [0.5] for key in names}}
 
     found = figures_of({"lima": row([0.8, 0.6]), "smdl": row([0.9, 0.7]), "rise": row([0.5, 0.5])}, 1.0)
     assert (found["best_peer"], found["insertion_best_peer"]) == ("rise", 0.5)

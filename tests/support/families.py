@@ -47,6 +47,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.result import Attributions
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
@@ -699,6 +700,22 @@ def _explained_file(found: Attributions, folder: Path) -> tuple[Numbers, Numbers
     return _explained(found), _explained(Attributions.load(folder))
 
 
+def _find_concepts(method: Any, models: tuple[Any, ...], run: Run) -> Concepts:
+    return method(explain_scenes.untrained(), explain_scenes.pictures(4), 1, run=run)
+
+
+def _concepts(found: Concepts) -> Numbers:
+    rows = [[one.importance, *one.interval, *(example[-1] for example in one.examples)] for one in found.concepts]
+    maps = {f"maps {number}": one.maps for number, one in enumerate(found.concepts)}
+    return {"bank": found.bank, "rows": torch.tensor(rows), **maps}
+
+
+def _concepts_file(found: Concepts, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _concepts(found), _concepts(Concepts.load(folder))
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -758,6 +775,7 @@ FAMILIES = {
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
+    "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

@@ -67,7 +67,7 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
 
         path = self.network or testbed.classifier_path()
         scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=self.device)
-        target = None if self.target is None else _place(self.target, scored)
+        target = None if self.target is None else class_place(self.target, scored)
         self._method.check(scored)
         images = self.load_pictures(self.images, self.resolution)
         plan = explain_plan(self._method, scored, len(images))
@@ -110,7 +110,7 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
         return cast("Attributor", self.method)
 
 
-def _place(name: str, scored: "ScoredNetwork") -> int:
+def class_place(name: str, scored: "ScoredNetwork") -> int:
     """The place of a class. Raises `BadInput` for a name that there is not."""
     if name not in scored.classes:
         few = ", ".join(scored.classes[:20])

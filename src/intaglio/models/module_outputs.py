@@ -21,3 +21,13 @@ def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def with_output(module: nn.Module, value: Tensor) -> Iterator[None]:
+    """While the block runs, the module gives this value, whatever it is called with."""
+    handle = module.register_forward_hook(lambda *_: value)
+    try:
+        yield
+    finally:
+        handle.remove()

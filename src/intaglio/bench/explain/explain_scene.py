@@ -1,5 +1,6 @@
 """Questions of the bench of explanations to a method: planted sums, faithfulness, and places in grids."""
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from intaglio.bench.explain.pointing_grids import SIDES, PictureGrid, picture_grids, split_score
 from intaglio.explain.family import Attributor
+from intaglio.explain.regions import HIDDEN
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.revealing_curves import share_within
 from intaglio.models import testbed
@@ -23,6 +25,8 @@ PLANTED_SIDE, PLANTED_CELLS = 64, 8
 """Pixels of a planted picture's side, and cells of its grid's side."""
 PLANTED = 3
 """Planted networks of a method."""
+SANE = 6
+"""Pictures that are explained under another head."""
 POINTED = (0, SIDES**2 - 1)
 """Cells of a grid whose classes are explained: two opposite corners."""
 
@@ -65,6 +69,7 @@ class ExplainScene:
         return {
             "planted": [self._planted(method, number) for number in range(PLANTED)],
             **{name: [row[name] for row in rows] for name in ("insertion", "deletion", "chance", "passes")},
+            "sanity": self._sanity(method, found.maps),
             "gridpg": self._pointed(method, split=False),
             "difull": self._pointed(method, split=True),
         }
@@ -76,8 +81,24 @@ class ExplainScene:
         images = ImageSet.from_pixels(0.2 + 0.6 * noise)
         map_ = replace(method, blank="white")(planted_sum(weights), images, [0]).maps[0]
         cells = nn.functional.adaptive_avg_pool2d(map_[None, None], PLANTED_CELLS).flatten()
-        found = float(np.corrcoef(rankdata(cells.numpy()), rankdata(weights.numpy()))[0, 1])
-        return found if np.isfinite(found) else 0.0
+        return rank_correlation(cells, weights)
+
+    def _sanity(self, method: Attributor, maps: Tensor) -> list[float]:
+        """Absolute rank correlations of maps with those under a head drawn at random: near 0 is sane.
+
+        A map that merely changes its sign is the same. Correlations are over the ink: a white page that has 0 under
+        both heads would make all maps alike.
+        """
+        drawn = copy.deepcopy(self.classifier)
+        source = generator(self.seed, "head")
+        with torch.no_grad():
+            for weight in drawn.heads[HEAD].parameters():
+                weight.copy_(weight.std() * torch.randn(weight.shape, generator=source))
+        images = self.images[: min(SANE, len(self.images))]
+        targets = self.scored.called(images.pixels).tolist()
+        others = method(classifier_score(drawn, HEAD), images, targets).maps
+        ink = (1 - images.pixels).amax(1) > HIDDEN
+        return [abs(rank_correlation(maps[k][ink[k]], others[k][ink[k]])) for k in range(len(images))]
 
     def _pointed(self, method: Attributor, *, split: bool) -> list[float]:
         """Share of the positive map within the cell of its class, for two cells of each grid."""
@@ -93,6 +114,14 @@ class ExplainScene:
     def at(self, side: int) -> ScoredClassifier:
         """The classifier's score of pictures of another side."""
         return classifier_score(self.classifier, HEAD, side=side)
+
+
+def rank_correlation(one: Tensor, other: Tensor) -> float:
+    """Spearman's, 0 where either is the same everywhere."""
+    ranks = [rankdata(values.numpy()) for values in (one, other)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def planted_sum(weights: Tensor) -> ScoredClassifier:

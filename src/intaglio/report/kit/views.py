@@ -282,11 +282,11 @@ class AttributionPage(Page):
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptPage(Page):
-    """A concept unlearned, or looked for where it was."""
+    """A concept unlearned or looked for where it was, or the concepts of a classifier."""
 
     table_heading: str
     table: PageTable
-    """A row a prompt."""
+    """A row a prompt, or a concept."""
     table_text: str
     pictures: Sequence[tuple[str, Sequence[Shown]]]
     """By heading; empty where none were stored."""

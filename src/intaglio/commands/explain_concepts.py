@@ -1,0 +1,131 @@
+"""`intaglio explain concepts METHOD`: what pictures of a class share, and how much the class's score owes to it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+
+import tyro
+
+from intaglio.commands.explain import class_place
+from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
+from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.explain.concepts.family import ConceptFinder
+    from intaglio.explain.concepts.result import Concepts
+    from intaglio.images.image_set import ImageSet
+    from intaglio.runs.run import Run
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainConcepts(DryRun, InRun, ReadsPictures, Generic[M]):
+    """Find the concepts that pictures of a class share, ranked by how much a classifier's score of the class owes them.
+
+    Concepts are shown by the crops that have most of them, and by where they lie in pictures. Give pictures of one
+    class, some hundred. The same command again goes on where a killed one was.
+    """
+
+    picture_folders: ClassVar[tuple[str, ...]] = ("images",)
+    method: tyro.conf.OmitArgPrefixes[M]
+    images: Path
+    """The pictures: a folder."""
+    network: Path | None = None
+    """The classifier: a .safetensors file that Intaglio wrote, or a folder of transformers with an image classifier;
+    none takes the embedded one of kinds and artists of emoji."""
+    head: str = ""
+    """Head of the classifier that is explained, such as kind or artist; none takes its first."""
+    target: str | None = None
+    """Class whose score is explained, by its name; none takes the one that most pictures are called."""
+    score: Literal["log-odds", "logit", "probability"] = "log-odds"
+    """The explained number: log p / (1 - p) of the class, the network's own logit, or p."""
+    resolution: int = 64
+    """Pixels of a side to which pictures are read, from 16; the classifier's own."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16:
+            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for a network that is not there."""
+        if self.network is not None and not self.network.exists():
+            raise BadInput(f"{self.network} does not exist; check the path of --network")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.explain.concepts.cost import concepts_plan
+        from intaglio.explain.concepts.result import Concepts
+        from intaglio.files import file_hash
+        from intaglio.models import testbed
+        from intaglio.models.image_classification import load_scored, weights_path
+
+        path = self.network or testbed.classifier_path()
+        scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=self.device)
+        images = self.load_pictures(self.images, self.resolution)
+        called = scored.called(images.pixels).bincount()
+        target = int(called.argmax()) if self.target is None else class_place(self.target, scored)
+        plan = concepts_plan(self._method, scored, len(images))
+        if self.dry_run and self.ends_with(plan):
+            return 0
+        known: dict[str, Any] = {"network": described(path, file_hash(weights_path(path)))}
+        known["images"] = described(self.images, images.fingerprint)
+        settings = {
+            **asdict(cast(Any, self.method)),
+            "head": scored.head,
+            "target": scored.classes[target],
+            "score": self.score,
+            "resolution": self.resolution,
+        }
+        with self.open_run("explain", f"concepts-{self._method.name}", settings, known, seed=settings["seed"]) as run:
+            folder = Path(run.folder or ".")
+            if run.status != "done":
+                self.begin(run, plan)
+                for warning in images.warnings:
+                    run.warn(warning)
+                others = len(images) - int(called[target]) if target < len(called) else len(images)
+                if others:
+                    run.warn(
+                        f"the classifier calls {others} of {len(images)} pictures something other than "
+                        f"{scored.classes[target]}; concepts are of all pictures that are given"
+                    )
+                found = self._method(scored, images, target, run=run)
+                _save_pictures(found, images, run)
+                found.save(folder)
+                run.finish(found.figures(), ("concepts.safetensors", "concepts.csv", "images"))
+        _report(cast("Concepts", Concepts.load(folder)), folder)
+        return 0
+
+    @property
+    def _method(self) -> "ConceptFinder":
+        return cast("ConceptFinder", self.method)
+
+
+def _save_pictures(found: "Concepts", images: "ImageSet", run: "Run") -> None:
+    """Store the crops of each concept, and its maps over pictures."""
+    from intaglio.explain.heat_maps import overlaid
+
+    place = {name: k for k, name in enumerate(images.names)}
+    for number, one in enumerate(found.concepts):
+        for k, (name, top, left, side, _) in enumerate(one.examples):
+            run.save_image(
+                f"{number:02d}-crop-{k}", images.pixels[place[name]][:, top : top + side, left : left + side]
+            )
+        for k, (name, map_) in enumerate(zip(one.shown, one.maps, strict=True)):
+            run.save_image(f"{number:02d}-map-{k}", overlaid(map_, images.pixels[place[name]]))
+
+
+def _report(found: "Concepts", folder: Path) -> None:
+    """Print a line a concept, and write the report."""
+    from intaglio.report import write_report
+
+    rows = [
+        (str(row["concept"]), f"{row['importance']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", one.examples[0][0])
+        for row, one in zip(found.rows(), found.concepts, strict=True)
+    ]
+    say(table([("concept", "total effect", "95%", "most of it in"), *rows]))
+    say()
+    say(found.statement)
+    say(str(write_report(folder)))

@@ -1,0 +1,1 @@
+"""Methods that find concepts, one file each."""

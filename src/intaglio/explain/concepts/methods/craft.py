@@ -1,0 +1,45 @@
+"""craft: concepts by a non-negative factorisation of crops' features."""
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from sklearn.decomposition import NMF
+from sklearn.exceptions import ConvergenceWarning
+
+from intaglio.explain.concepts.concept_codes import code_slopes, nonnegative_codes
+from intaglio.explain.concepts.family import ConceptFinder
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRAFT(ConceptFinder):
+    """CRAFT: concepts by a non-negative factorisation of the features of crops.
+
+    With A the features of crops, 0 or more, A is near U W with U and W 0 or more, by coordinate descent from a start by
+    singular vectors. The rows of W, brought to unit length, are the concepts; codes of further features are the
+    non-negative least squares, whose derivatives give the concepts' maps.
+
+    Source: Fel et al., arXiv 2211.10154, with a scrambled Sobol' sequence for its importances.
+    """
+
+    reading: ClassVar[str] = "a non-negative direction that adds up to the features of crops with others of its kind"
+
+    def bank(self, features: Float[ndarray, "n c"]) -> Float[ndarray, "k c"]:
+        """See the class."""
+        model = NMF(self.count, init="nndsvda", max_iter=500, tol=1e-4, random_state=self.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a factorisation that is nearly done serves as well
+            model.fit(features)
+        lengths = np.linalg.norm(model.components_, axis=1, keepdims=True)
+        return model.components_ / np.maximum(lengths, 1e-12)
+
+    def codes(self, features: Float[ndarray, "n c"], bank: Float[ndarray, "k c"]) -> Float[ndarray, "n k"]:
+        """Non-negative least squares."""
+        return nonnegative_codes(features, bank)
+
+    def slopes(self, code: Float[ndarray, "k"], bank: Float[ndarray, "k c"]) -> Float[ndarray, "k c"]:
+        """Of the least squares on the codes above 0."""
+        return code_slopes(code, bank)
