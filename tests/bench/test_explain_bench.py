@@ -1,6 +1,7 @@
 """The bench of explanations: its grids, its planted sums, and its rows end to end on a small scene."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(testbed, "real_pictures", lambda: pictures(4))
     monkeypatch.setattr(ExplainScene, "scored", classifier_score(classifier(), "kind", side=16))
     monkeypatch.setattr(ExplainScene, "classifier", classifier())
-    grid = PictureGrid(torch.cat([pictures(4).pixels[:2].reshape(3, 32, 16)] * 2, 2), (0, 1, 2, 0))
+    grid = PictureGrid(torch.cat([pictures(4).pixels[:2].reshape(3, 32, 16)] * 2, 2), (0, 1, 2, 1))
     monkeypatch.setattr(ExplainScene, "grid_pictures", [grid])
     return ExplainBench(runs=tmp_path, workers=1, rows=("grad-cam", "occlusion"), quick=True)
 
@@ -112,6 +113,18 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(small, monkeypatch):
     assert found["insertion_lima"] is None
     assert json.dumps(found)
     assert "occlusion" in small.summary(found)
+
+
+def test_each_corner_of_a_grid_is_explained_for_its_own_class(small, monkeypatch):
+    asked = []
+
+    def noted(self, scored, images, targets, run=None):
+        asked.append(targets)
+        return SimpleNamespace(maps=torch.ones(1, 32, 32))
+
+    monkeypatch.setattr(HiddenSquares, "__call__", noted)
+    assert small._scene()._pointed(HiddenSquares(), split=False) == [0.25, 0.25]
+    assert asked == [[0], [1]]
 
 
 def test_the_best_peer_is_neither_of_the_two_and_leads_are_over_the_same_pictures():

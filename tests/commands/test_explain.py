@@ -9,7 +9,7 @@ from explain_scenes import classifier, pictures
 from intaglio.cli import main
 from intaglio.explain.heat_maps import coloured, overlaid, scale_of
 from intaglio.explain.result import Attributions
-from intaglio.images.image_set import save_png
+from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.classifiers import save_classifier
 
 
@@ -41,6 +41,21 @@ def test_every_picture_has_a_map_that_is_tested_and_the_report_shows_it(folder, 
     assert page.count("data:image/png") == 6
     assert not list(run.glob("state/*"))
     assert main(words) == 0  # the second time it is found
+
+
+def test_files_lie_beside_their_own_picture(folder):
+    assert main(line(folder, "occlusion", "--target", "food")) == 0
+    (run,) = (folder / "runs").glob("explain-occlusion-*")
+    found, images = Attributions.load(run), ImageSet.load(folder / "pictures", 16)
+    for place, (name, pixels) in enumerate(zip(images.names, images.pixels, strict=True)):
+        assert found.pictures[place].name == name
+        stored = ImageSet.load(run / "images" / f"{place:04d}-picture.png", 16).pixels[0]
+        torch.testing.assert_close(stored, pixels)
+        stored = ImageSet.load(run / "images" / f"{place:04d}-map.png", 16).pixels[0]
+        torch.testing.assert_close(stored, coloured(found.maps[place]), atol=3e-3, rtol=0)
+    page = " ".join((run / "report.html").read_text().split())
+    for one in found.pictures:
+        assert (f"The classifier calls it {found.classes[one.called]}." in page) == (one.called != one.target)
 
 
 def test_the_class_that_is_named_is_explained(folder, capsys):

@@ -1,6 +1,7 @@
 """`intaglio explain METHOD`: which places of a picture a classifier's score comes from."""
 
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+MOST_NAMED = 10
+"""Classes of an error's sentence."""
 MOST_ROWS = 40
 """Pictures of the printed table."""
 
@@ -61,9 +64,8 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.explain.cost import explain_plan
         from intaglio.explain.result import Attributions
-        from intaglio.files import file_hash
         from intaglio.models import testbed
-        from intaglio.models.image_classification import load_scored, weights_path
+        from intaglio.models.image_classification import load_scored, network_hash
 
         path = self.network or testbed.classifier_path()
         scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=self.device)
@@ -73,7 +75,7 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
         plan = explain_plan(self._method, scored, len(images))
         if self.dry_run and self.ends_with(plan):
             return 0
-        known: dict[str, Any] = {"network": described(path, file_hash(weights_path(path)))}
+        known: dict[str, Any] = {"network": described(path, network_hash(path))}
         known["images"] = described(self.images, images.fingerprint)
         settings = {
             **asdict(cast(Any, self.method)),
@@ -101,6 +103,8 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
             shown = {"picture": pixels, "map": coloured(one), "overlay": overlaid(one, pixels)}
             for kind, picture in shown.items():
                 run.save_image(f"{place:04d}-{kind}", picture)
+        if empty := [one.name for one, map_ in zip(found.pictures, found.maps, strict=True) if not bool(map_.any())]:
+            run.warn(f"no place of {', '.join(empty[:5])} moves the score, so that its map is empty")
         found.save(Path(run.folder or "."))
         run.finish(found.figures(), ("attributions.safetensors", "attributions.csv", "images"))
         self._method.forget(run, scored, images, targets)
@@ -111,11 +115,13 @@ class Explain(DryRun, InRun, ReadsPictures, Generic[M]):
 
 
 def class_place(name: str, scored: "ScoredNetwork") -> int:
-    """The place of a class. Raises `BadInput` for a name that there is not."""
-    if name not in scored.classes:
-        few = ", ".join(scored.classes[:20])
-        raise BadInput(f"--target {name} is no class of the head {scored.head}; some of them: {few}")
-    return scored.classes.index(name)
+    """The place of a class. Raises `BadInput` for a name that there is not, and for one that several have."""
+    if scored.classes.count(name) == 1:
+        return scored.classes.index(name)
+    if name in scored.classes:
+        raise BadInput(f"--target {name} names {scored.classes.count(name)} classes of the head {scored.head}")
+    near = get_close_matches(name, scored.classes, MOST_NAMED, 0.5) or scored.classes[:MOST_NAMED]
+    raise BadInput(f"--target {name} is no class of the head {scored.head}; some of them: {', '.join(near)}")
 
 
 def _report(found: "Attributions", folder: Path) -> None:

@@ -58,9 +58,8 @@ class ExplainConcepts(DryRun, InRun, ReadsPictures, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.explain.concepts.cost import concepts_plan
         from intaglio.explain.concepts.result import Concepts
-        from intaglio.files import file_hash
         from intaglio.models import testbed
-        from intaglio.models.image_classification import load_scored, weights_path
+        from intaglio.models.image_classification import load_scored, network_hash
 
         path = self.network or testbed.classifier_path()
         scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=self.device)
@@ -70,7 +69,7 @@ class ExplainConcepts(DryRun, InRun, ReadsPictures, Generic[M]):
         plan = concepts_plan(self._method, scored, len(images))
         if self.dry_run and self.ends_with(plan):
             return 0
-        known: dict[str, Any] = {"network": described(path, file_hash(weights_path(path)))}
+        known: dict[str, Any] = {"network": described(path, network_hash(path))}
         known["images"] = described(self.images, images.fingerprint)
         settings = {
             **asdict(cast(Any, self.method)),

@@ -2,6 +2,7 @@
 
 import torch
 
+from intaglio.explain.faithfulness import PASSES
 from intaglio.explain.family import Attributor
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.runs.time_plan import TimePlan
@@ -20,5 +21,6 @@ def explain_plan(method: Attributor, scored: ScoredNetwork, pictures: int) -> Ti
     def call() -> None:
         scored.logits(white)
 
-    seconds = seconds_of(call, scored.device) / rows * passes * pictures
-    return TimePlan({"maps": seconds}, f"pictures   {pictures}, {passes:,} through the network for each, at most")
+    seconds = seconds_of(call, scored.device) / rows * pictures
+    head = f"pictures   {pictures}; some {passes:,} passes for the map of each, and {PASSES} for its test"
+    return TimePlan({"maps": seconds * passes, "tests": seconds * PASSES}, head)

@@ -5,12 +5,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.explain.result import Faithfulness
-from intaglio.metrics.revealing_curves import pixel_order, revealing_area
+from intaglio.metrics.revealing_curves import STEPS, pixel_order, revealing_area
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import generator
 
 DRAWN = 3
 """Orders that are drawn at random."""
+
+PASSES = (STEPS + 1) * (DRAWN + 2)
+"""Pictures that go through the network for it."""
 
 
 def faithfulness(

@@ -13,6 +13,7 @@ from torch import Tensor
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.blank import Blank, blank_of, chosen_blank
 from intaglio.explain.faithfulness import faithfulness
+from intaglio.explain.regions import HIDDEN
 from intaglio.explain.result import Attributions, ExplainedPicture
 from intaglio.images.image_set import ImageSet
 from intaglio.models.scored_network import ScoredNetwork
@@ -28,7 +29,7 @@ class Attribution(NamedTuple):
     map: Float[Tensor, "h w"]
     """Finite numbers, higher for places that raise the score more."""
     passes: int
-    """Pictures that went through the network for it, forwards; a gradient counts as two."""
+    """Pictures that went through the network for it, without those of its test; a gradient counts as two."""
     regions: Int[Tensor, "h w"] | None = None
     """Numbers of regions, where the method chooses among some."""
     order: tuple[int, ...] = ()
@@ -85,14 +86,17 @@ class Attributor(ABC):
 
     @abstractmethod
     def passes(self, side: int) -> int:
-        """Pictures that go through the network for one of this side, at most; a gradient counts as two."""
+        """Pictures that go through the network for the map of one of this side, about; a gradient counts as two.
+
+        Those of its test are not among them (`faithfulness.PASSES`).
+        """
 
     def check(self, scored: ScoredNetwork) -> None:
         """Raises `BadInput` for a network that the method cannot look into, and for a library that is missing."""
         if self.library and find_spec(self.library) is None:
             raise BadInput(f"{self.name} is computed by {self.library}; install it: pip install 'intaglio[explain]'")
-        if self.looks_inside and not scored.layers:
-            scored.layer("")
+        if self.looks_inside:
+            scored.check_layers()
 
     def __call__(
         self, scored: ScoredNetwork, images: ImageSet, targets: Sequence[int], *, run: Run = Run.none()
@@ -140,14 +144,17 @@ class Attributor(ABC):
     ) -> tuple[dict[str, Tensor], ExplainedPicture]:
         """Map and regions, -1 where there are none, with the row of one picture."""
         pixels, content = images.pixels[place], images.hashes[place]
-        found = self.attributed(scored, pixels, target, content)
+        blank, source = blank_of(self.blank, pixels), (self.seed, content)
+        if float((pixels - blank).abs().max()) > HIDDEN:
+            found = self.attributed(scored, pixels, target, content)
+        else:
+            found = Attribution(torch.zeros(pixels.shape[1:]), 0)  # shown or hidden, it is the same picture
         if not bool(found.map.isfinite().all()):
             raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
         regions = torch.full(found.map.shape, -1) if found.regions is None else found.regions
         tensors = {"map": found.map.detach().float().cpu(), "regions": regions.to(torch.int32).cpu()}
         with torch.no_grad():
             score = float(scored.score(pixels[None], target))
-        blank, source = blank_of(self.blank, pixels), (self.seed, content)
         faithful = faithfulness(scored, pixels, blank, target, tensors["map"], source)
         words = chosen_blank(self.blank, pixels)
         row = ExplainedPicture(images.names[place], target, called, score, words, found.passes, found.order, faithful)

@@ -8,14 +8,16 @@ RED, BLUE = (0.70, 0.09, 0.17), (0.13, 0.40, 0.67)
 """Colours of 1 and -1."""
 CLIPPED = 0.995
 """Share of a map's places within its scale; the others have the full colour."""
+ROUNDING = 1e-5
+"""Least scale: numbers below it are those of rounding, and stay pale."""
 GREY = 0.35
 """Share of the picture's own grey under a map."""
 
 
 def scale_of(attribution: Float[Tensor, "h w"]) -> float:
-    """The absolute value below which 99.5% of a map lie; where that is 0 the largest one, 1 for a map of zeros."""
+    """The absolute value below which 99.5% of a map lie, or where that is 0 the largest; at least that of rounding."""
     sizes = attribution.abs().flatten()
-    return float(sizes.quantile(CLIPPED)) or float(sizes.max()) or 1.0
+    return max(float(sizes.quantile(CLIPPED)) or float(sizes.max()), ROUNDING)
 
 
 def coloured(attribution: Float[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from intaglio.explain.revealed_scores import RevealedScores
 
+NO_CHANGE = 1e-6
+"""Sum of the changes of a worth below which no region has a value."""
+
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
@@ -77,12 +80,16 @@ def with_each(chosen: Bool[Tensor, "r"], candidates: list[int]) -> Bool[Tensor, 
 def ordered_values(order: list[int], gains: list[float], count: int) -> Float[Tensor, "r"]:
     """Values of regions from 1 for the first of an order down to 0, by what each step changed the worth; others have 0.
 
+    Where nothing changes it, all have 0.
+
     Args:
         order: regions.
         gains: change of the worth by each, of any sign.
         count: all regions.
     """
     steps = torch.tensor(gains, dtype=torch.float64).abs()
+    if float(steps.sum()) < NO_CHANGE:
+        return torch.zeros(count)
     passed = torch.cat([torch.zeros(1, dtype=torch.float64), steps[1:].cumsum(0)])
     values = torch.zeros(count)
     values[order] = (1 - passed / passed[-1].clamp(min=1e-12)).float() if len(order) > 1 else torch.ones(len(order))

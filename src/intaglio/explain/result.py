@@ -19,7 +19,7 @@ from intaglio.runs.tables import rows_csv
 from intaglio.runs.tensors import read_state, write_state
 
 FILE, TABLE = "attributions.safetensors", "attributions.csv"
-COLUMNS = ["picture", "class", "called", "score", "insertion", "deletion", "chance", "passes"]
+COLUMNS = ["picture", "class", "called", "score", "blank", "insertion", "deletion", "chance", "passes"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ExplainedPicture:
     blank: str
     """What stood in place of what was hidden: white, mean or blurred."""
     passes: int
-    """Pictures that went through the network for the map; a gradient counts as two."""
+    """Pictures that went through the network for the map, not for its test; a gradient counts as two."""
     order: tuple[int, ...]
     """Regions in the order of the method's choice; empty where it has none."""
     faithful: Faithfulness
@@ -103,6 +103,7 @@ class Attributions:
                 "class": self.classes[one.target],
                 "called": self.classes[one.called],
                 "score": one.score,
+                "blank": one.blank,
                 **asdict(one.faithful),
                 "passes": one.passes,
             }

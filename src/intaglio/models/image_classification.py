@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
+from intaglio.files import file_hash
 from intaglio.metrics.similarity.local_networks import IMAGENET, Preprocessing, pretrained, read_preprocessing
 from intaglio.metrics.similarity.script_check import first_line, load_script
 from intaglio.models.classifiers import load_classifier
 from intaglio.models.scored_network import Score, ScoredNetwork, classifier_score
+from intaglio.runs.plain_json import digest
 
 ENDING = "ForImageClassification"
 """Of the architecture's name in `config.json`."""
@@ -59,9 +61,12 @@ def load_scored(
     return found
 
 
-def weights_path(path: Path) -> Path:
-    """The file of a network's weights: in a folder of transformers `model.safetensors`, else the file itself."""
-    return path / "model.safetensors" if path.is_dir() else path
+def network_hash(path: Path) -> str:
+    """SHA-256 over all files that a network is read from; 64 hex digits."""
+    if not path.is_dir():
+        return file_hash(path)
+    files = [path / name for name in ("config.json", "model.safetensors", "preprocessor_config.json")]
+    return digest([file_hash(one) if one.is_file() else None for one in files])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +77,15 @@ class ScoredTransformer(ScoredNetwork):
     """Pictures to the network's input."""
 
     def raw_logits(self, pixels: Pictures) -> Float[Tensor, "n k"]:
-        """Logits of pictures that are prepared as the network wants them."""
-        return self.network(pixel_values=self.preprocessing(pixels)).logits
+        """Logits of pictures that are prepared as the network wants them. Raises `BadInput` where it does not."""
+        given = self.preprocessing(pixels)
+        try:
+            return self.network(pixel_values=given).logits
+        except ValueError as error:
+            raise BadInput(
+                f"the network cannot take pictures of {given.shape[-1]}x{given.shape[-2]} pixels "
+                f"({first_line(error)}); correct its preprocessor_config.json"
+            ) from error
 
     def features(self, pixels: Pictures) -> Float[Tensor, "n f"]:
         """The pooled output of the network below the head, or the mean of its last hidden state."""
@@ -121,7 +133,7 @@ class ScoredScript(ScoredNetwork):
         """None: hooks on the modules of TorchScript do not fire."""
         return ()
 
-    def layer(self, name: str) -> nn.Module:
+    def check_layers(self) -> None:
         """Raises `BadInput`."""
         raise BadInput(
             f"{self.path} is TorchScript, whose layers cannot be looked into; give the network as a folder of "

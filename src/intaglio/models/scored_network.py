@@ -55,7 +55,7 @@ class ScoredNetwork(ABC):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of weights, head and score; 64 hex digits."""
-        found = hashlib.sha256(f"{self.head} {self.score_of}".encode())
+        found = hashlib.sha256(f"{self.head} {self.score_of} {self.classes}".encode())
         for name, tensor in self.network.state_dict().items():
             found.update(f"{name} {tensor_hash(tensor)}\n".encode())
         return found.hexdigest()
@@ -89,6 +89,11 @@ class ScoredNetwork(ABC):
     def layers(self) -> tuple[str, ...]:
         """Names of the modules that give maps [n, c, h, w] of more than one place, in the order of their calls."""
         return tuple(_map_layers(self))
+
+    def check_layers(self) -> None:
+        """Raises `BadInput` for a network without a layer of maps."""
+        if not self.layers:
+            raise BadInput("the network has no layer with maps of more than one place; take a method such as rise")
 
     def layer(self, name: str) -> nn.Module:
         """A module of `layers`. Raises `BadInput` for another name, with those nearest to it."""

@@ -99,7 +99,8 @@ class ConceptFinder(ABC):
         """
         if len(images) < FEWEST:
             raise BadInput(f"concepts are what pictures share, and there is {len(images)}; give {FEWEST} or more")
-        layer = self.layer or (scored.layers[-1] if scored.layers else "")
+        scored.check_layers()
+        layer = self.layer or scored.layers[-1]
         scored.layer(layer)
         crops = picture_crops(images.pixels)
         features = self._pooled(scored, layer, crops.pixels)

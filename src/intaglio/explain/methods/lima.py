@@ -17,16 +17,19 @@ from intaglio.models.scored_network import ScoredNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class LiMA(RegionAttributor):
-    """LiMA: all regions in an order, found from both ends in some two thirds of the passes.
+    """LiMA: all regions in an order, found from both ends at once.
 
-    Two sets grow in turn. The region with the largest F (`region_objective`) joins the first set. Of the rest the
-    `pending` ones with the lowest of these values, variety taken with the second set in place of the first, are asked
-    exactly, and the one with the lowest F in the second set joins that. The last `pending` regions join the first set
-    one by one. The order is the first set, then the second backwards; the map falls from 1 by the sum of the changes of
-    the terms for consistency and collaboration.
+    F(S) = effectiveness eff(S) + consistency p(S) + collaboration (1 - p(all but S)), where p(S) is the class's
+    probability when the regions S alone are shown, and eff(S) the sum over S of each region's least distance to another
+    of S: the angle between their features, each shown alone, over pi. Two sets grow in turn. The region that makes F of
+    the first set largest joins it. Of the others the `pending` ones with the lowest of these numbers, with eff of the
+    second set in place of the first, are tried in the second set, and the one that makes its F lowest joins that. The
+    last regions, at most `pending`, join the first set one by one. The order is the first set, then the second
+    backwards, in some two thirds of the sets that would be asked from one end alone. The map falls from 1 by the
+    absolute changes of consistency and collaboration along the order, down to 0.
 
-    Source: arXiv 2504.00470, with its weights for networks of pictures alone, and white or the mean colour in place of
-    black.
+    Source: arXiv 2504.00470, with the weights that it has for classifiers without text, no term for confidence, and
+    white or the mean colour in place of black.
     """
 
     reading: ClassVar[str] = "its region stands early in the order of what matters"
@@ -55,13 +58,18 @@ class LiMA(RegionAttributor):
     ) -> Attribution:
         """See the family."""
         revealed = self.revealed(scored, pixels, target)
-        weights = ObjectiveWeights(0.0, self.effectiveness, self.consistency, self.collaboration)
+        weights = ObjectiveWeights(
+            confidence=0.0,
+            effectiveness=self.effectiveness,
+            consistency=self.consistency,
+            collaboration=self.collaboration,
+        )
         objective = RegionObjective(revealed, weights)
         order = two_ended_order(objective, self.pending)
         first = torch.ones(len(order) + 1, len(order), dtype=torch.bool).tril(-1)  # row k: the first k of the order
         keep = torch.zeros_like(first)
         keep[:, order] = first
-        # All of these sets were asked on the way, from one end or the other.
+        # Nearly all of these sets were asked on the way, from one end or the other.
         worth = self.consistency * objective.probability(keep) - self.collaboration * objective.probability(~keep)
         found = painted(revealed.regions, ordered_values(order, worth.diff().tolist(), revealed.count))
         return Attribution(found, revealed.passes, revealed.regions, tuple(order))
@@ -72,7 +80,7 @@ class LiMA(RegionAttributor):
 
 
 def two_ended_order(objective: RegionObjective, pending: int) -> list[int]:
-    """All regions, the most important first; of equals the first in number."""
+    """All regions, the most important first; of equals the first in number goes to the front, the next to the back."""
     count = objective.revealed.count
     first, second = torch.zeros(2, count, dtype=torch.bool)
     front, back, left = list[int](), list[int](), list(range(count))

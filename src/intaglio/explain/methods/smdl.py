@@ -19,9 +19,12 @@ from intaglio.models.scored_network import ScoredNetwork
 class SMDL(RegionAttributor):
     """SMDL: regions chosen one by one so that what they show is worth most.
 
-    From the empty set, the region whose addition has the largest F (`region_objective`) is added until `chosen` are
-    there. The map falls from 1 for the first by the sum of |change of F| on the way; regions that were not chosen have
-    0.
+    F(S) = confidence (1 - H / log K) + effectiveness eff(S) + consistency p(S) + collaboration (1 - p(all but S)). Here
+    p(S) is the class's probability when the regions S alone are shown, H the entropy of all K probabilities then, and
+    eff(S) the sum over S of each region's least distance to another of S: the angle between their features, each shown
+    alone, over pi. From the empty set, the region whose addition makes F largest is added until `chosen` are there. The
+    map falls from 1 for the first by the absolute changes of F on the way, down to 0; regions that were not chosen have
+    0. F is not submodular for a network in general, so that no bound on the greedy choice is claimed.
 
     Source: arXiv 2402.09164 (ICLR 2024), with the entropy of the network itself for its uncertainty, and white or the
     mean colour in place of black.

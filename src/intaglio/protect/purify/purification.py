@@ -58,7 +58,10 @@ def purify_pictures(
                 continue
             given = one.tensor
             own = seed_32bit(seed, pixel_hash(to_uint8(given[0])))
-            cleaned = to_uint8(method.clean(given, model, own))
+            clean = method.clean(given, model, own)
+            if one.grey:  # a network may leave three channels that differ a little
+                clean = clean.mean(1, keepdim=True).expand_as(clean)
+            cleaned = to_uint8(clean)
             levels = np.ascontiguousarray(cleaned[0].permute(1, 2, 0).numpy())
             one.save(levels, folder)
             back = cleaned.float() / 255

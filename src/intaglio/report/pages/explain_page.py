@@ -42,10 +42,10 @@ def explain_page(run: RunData, found: Attributions, page_folder: Path) -> Explai
     """The page of a result; `page_folder` is where it will lie."""
     figures, shown = found.figures(), found.pictures[:MOST_SHOWN]
     album = Album(page_folder, len(KINDS) * len(shown), run=run.folder)
-    cards = [_card(run, found, place, one, album) for place, one in enumerate(shown)]
+    kinds = sorted({one.blank for one in found.pictures})
+    cards = [_card(run, found, place, one, album, len(kinds)) for place, one in enumerate(shown)]
     left = len(found.pictures) - len(shown)
     lowers = ", blue where it lowers it" if found.signed else ""
-    blanks = " or ".join(sorted({one.blank for one in found.pictures}))
     return ExplainPage(
         template="explain.html.j2",
         **title(run, f"{count(len(found.pictures), 'picture')}: what the classifier looks at"),
@@ -54,18 +54,19 @@ def explain_page(run: RunData, found: Attributions, page_folder: Path) -> Explai
             Key("Insertion", decimal(figures["insertion"], 2), "mean probability while revealed in the maps’ order"),
             Key("By chance", decimal(figures["chance"], 2), "the same in a random order"),
             Key("Deletion", decimal(figures["deletion"], 2), "mean probability while removed in the maps’ order"),
-            Key("Passes", f"{figures['passes'] / len(found.pictures):,.0f}", "through the network for a picture"),
+            Key("Passes", f"{figures['passes'] / len(found.pictures):,.0f}", "through the network for a picture’s map"),
         ],
         warnings=run.warnings,
         cards=cards,
         cards_text=f"A place is red where {found.reading}{lowers}. The colour is full at the value below which 99.5% "
-        f"of a picture’s places lie. What is hidden becomes {blanks}.",
+        f"of a picture’s places lie. What is hidden becomes {' or '.join(kinds)}.",
         unshown=f"{left} more are in attributions.csv, with their maps in the folder images." if left else "",
         limits=LIMITS,
     )
 
 
-def _card(run: RunData, found: Attributions, place: int, one: ExplainedPicture, album: Album) -> Card:
+def _card(run: RunData, found: Attributions, place: int, one: ExplainedPicture, album: Album, blanks: int) -> Card:
+    """`blanks`: kinds of blanks of all pictures; the card names its own where there are several."""
     target, called = found.classes[one.target], found.classes[one.called]
     pictures = [
         Shown(album.thumb(run.folder / "images" / f"{place:04d}-{kind}.png"), words) for kind, words in KINDS.items()
@@ -76,6 +77,11 @@ def _card(run: RunData, found: Attributions, place: int, one: ExplainedPicture, 
         Row("by chance", decimal(one.faithful.chance, 2)),
         Row("deletion", decimal(one.faithful.deletion, 2)),
     ]
+    remarks = [f"What is hidden becomes {one.blank}."] if blanks > 1 else []
+    if one.target != one.called:
+        remarks.append(f"The classifier calls it {called}.")
+    if one.faithful.insertion <= one.faithful.chance:
+        remarks.append("Revealed in the map's order it is seen no sooner than by chance: the map says nothing.")
     return Card(
         name=one.name,
         css="out" if one.target == one.called else "in",
@@ -84,5 +90,6 @@ def _card(run: RunData, found: Attributions, place: int, one: ExplainedPicture, 
         facts=facts,
         score=decimal(one.score, 2),
         p_value="",
-        truth="" if one.target == one.called else f"The classifier calls it {called}.",
+        truth=" ".join(remarks),
+        wrong=one.faithful.insertion <= one.faithful.chance,
     )

@@ -17,7 +17,8 @@ class RepresentationConsistency(Certifier):
     The classifier must be one that takes noise levels; it is told sigma with each noisy copy, and answers in one pass.
     It comes from two trainings: without labels, features of a picture at neighbouring noise levels must pick each other
     among those of other pictures; then labels are learnt from noisy copies. The embedded one was trained so, on noise
-    of 0.1 to 0.55: outside that range it proves little. The guarantee is that of `smoothing`, whatever the training.
+    of 0.1 to 0.55: outside that range it may call everything one class, whose radius
+    says nothing. The guarantee is that of `smoothing`, whatever the training.
 
     Source: Lei et al., Robust Representation Consistency Model via Contrastive Denoising, arXiv 2501.13094.
     """

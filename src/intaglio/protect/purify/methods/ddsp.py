@@ -26,9 +26,10 @@ class DDSP(Purifier):
 
     The architecture, the payloads and the weight of the second part are this package's choice, and so is this: the two
     lowest bits of every number are dropped before the network, which adds to what is left. What hides in them alone
-    leaves no trace, whatever the network learnt: bits of LSB replacement are read right half the time, no more and no
-    less. The rest is up to the network, which has seen emoji on white at 64 x 64 pixels and nothing else; a network
-    that has seen other pictures is made by `recipes/emoji64/train_destroyer.py`. Pictures of any size, each by itself.
+    leaves no trace in the colours, whatever the network learnt: bits of LSB replacement are read right half the time,
+    no more and no less. The rest is up to the network, which has seen emoji on white at 64 x 64 pixels and nothing
+    else; a network that has seen other pictures is made by `recipes/emoji64/train_destroyer.py`. Pictures of any size,
+    each by itself.
 
     Source: Corley, Lwowski, Hoffman, "Destruction of Image Steganography using Generative Adversarial Networks",
     arXiv 1912.10070, of which the abstract was read.
