@@ -12,9 +12,9 @@ from intaglio.explain.concepts.family import ConceptFinder
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelConcepts(ConceptFinder):
-    """Single channels of the layer, those that vary most over crops; all others are dropped.
+    """Single channels of the layer, those that vary most over crops.
 
-    Codes are the channels' own numbers.
+    All others are dropped. Codes are the channels' own numbers.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"

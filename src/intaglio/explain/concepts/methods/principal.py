@@ -12,9 +12,9 @@ from intaglio.explain.concepts.family import ConceptFinder
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalConcepts(ConceptFinder):
-    """Principal directions of the features of crops, from 0: those of the largest squared sums.
+    """Principal directions of the features of crops, uncentred.
 
-    Codes are projections, of either sign; the sign of a direction is that of its largest number.
+    They are those of the largest sums of squares. Codes are projections, of either sign; the sign of a direction is that of its largest number.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
