@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -29,7 +29,8 @@ class CRAFT(ConceptFinder):
 
     def bank(self, features: Float[ndarray, "n c"]) -> Float[ndarray, "k c"]:
         """See the class."""
-        model = NMF(self.count, init="nndsvda", max_iter=500, tol=1e-4, random_state=self.seed)
+        count = cast(Any, self.count)  # its stubs know the default alone
+        model = NMF(count, init="nndsvda", max_iter=500, tol=1e-4, random_state=self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a factorisation that is nearly done serves as well
             model.fit(features)
