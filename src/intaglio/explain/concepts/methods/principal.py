@@ -14,7 +14,8 @@ from intaglio.explain.concepts.family import ConceptFinder
 class PrincipalConcepts(ConceptFinder):
     """Principal directions of the features of crops, uncentred.
 
-    They are those of the largest sums of squares. Codes are projections, of either sign; the sign of a direction is that of its largest number.
+    They are those of the largest sums of squares. Codes are projections, of either sign; the sign of a direction is
+    that of its largest number.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
