@@ -41,8 +41,8 @@ class ConceptFinder(ABC):
     Pictures are cut into crops, each brought to the picture's size; their features are the layer's maps, averaged over
     places. The method gives a bank of k unit directions, and the codes of features in it. A concept's importance is its
     total Sobol' index: each picture's maps are rebuilt from its codes with the concepts weakened by random factors in
-    [0, 1], and the index is the share of the score's variance that would go if that factor were known, as a mean over
-    pictures.
+    [0, 1], and the index is the share of the score's variance that is left when all factors but this one are known, as
+    a mean over pictures.
     """
 
     name = FileName()

@@ -1,4 +1,4 @@
-"""Total Sobol' indices of a function of numbers in [0, 1]: the share of its variance that goes when one is known."""
+"""Total Sobol' indices of a function of numbers in [0, 1]: the share of its variance that is left to one of them."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,9 @@ LEAST_VARIANCE = 1e-12
 def total_effects(
     function: Callable[[Float[ndarray, "m k"]], Float[ndarray, "m"]], count: int, points: int, seed: int
 ) -> Float[ndarray, "k"]:
-    """Total indices by Jansen's estimator: ST_i = sum_j (f(A_j) - f(A_j with number i of B_j))^2 / (2 n Var f).
+    """Total indices, the mean variance over number i alone, all others known, over the whole variance.
+
+    By Jansen's estimator: ST_i = sum_j (f(A_j) - f(A_j with number i of B_j))^2 / (2 n Var f).
 
     A and B are the halves of a scrambled Sobol' sequence of 2 k dimensions: without scrambling its first points are too
     regular for so few. The function is asked `points` (count + 1) times.
