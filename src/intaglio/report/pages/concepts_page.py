@@ -55,8 +55,8 @@ def concepts_page(run: RunData, found: Concepts, page_folder: Path) -> ConceptPa
         warnings=run.warnings,
         table=PageTable("Concepts", ["concept", "total effect", "95%", "most of it in"], rows),
         table_heading="Concepts, the most important first",
-        table_text=f"A concept is {found.reading}. The strengths of all are drawn at random; a total effect is the share "
-        "of the score’s variance that is left when all strengths but its own are known, as a mean over pictures.",
+        table_text=f"A concept is {found.reading}. The strengths of all are drawn at random; a total effect is the "
+        "share of the score’s variance that is left when all strengths but its own are known, as a mean over pictures.",
         pictures=[
             (f"Concept {number}, total effect {decimal(one.importance, 2)}", _shown(run, one, number, album))
             for number, one in enumerate(found.concepts)
