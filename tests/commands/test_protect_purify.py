@@ -37,7 +37,7 @@ def test_pictures_are_cleaned_in_their_size_and_copied(work, capsys):
 
 def test_a_grey_picture_stays_grey_where_a_network_makes_three_channels(work):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)).save(work / "grey.png")
-    assert main("protect purify ddsp --images grey.png --out clean".split()) == 0
+    assert main(["protect", "purify", "ddsp", "--images", "grey.png", "--out", "clean"]) == 0
     with Image.open(work / "clean" / "grey.png") as image:
         assert image.mode == "L"
         assert np.asarray(image).std() > 1
