@@ -2,15 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.explain import class_place
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
-from intaglio.errors import BadInput
+from intaglio.commands.kit.network_inputs import ExplainsNetwork, class_place
 
 if TYPE_CHECKING:
     from intaglio.explain.concepts.family import ConceptFinder
@@ -22,7 +21,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConcepts(DryRun, InRun, ReadsPictures, Generic[M]):
+class ExplainConcepts(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
     """Find the concepts that pictures of a class share, ranked by how much a classifier's score of the class owes them.
 
     Concepts are shown by the crops that have most of them, and by where they lie in pictures. Give pictures of one
@@ -33,51 +32,21 @@ class ExplainConcepts(DryRun, InRun, ReadsPictures, Generic[M]):
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """The pictures: a folder."""
-    network: Path | None = None
-    """The classifier: a .safetensors file that Intaglio wrote, or a folder of transformers with an image classifier;
-    none takes the embedded one of kinds and artists of emoji."""
-    head: str = ""
-    """Head of the classifier that is explained, such as kind or artist; none takes its first."""
-    target: str | None = None
-    """Class whose score is explained, by its name; none takes the one that most pictures are called."""
-    score: Literal["log-odds", "logit", "probability"] = "log-odds"
-    """The explained number: log p / (1 - p) of the class, the network's own logit, or p."""
-    resolution: int = 64
-    """Pixels of a side to which pictures are read, from 16; the classifier's own."""
-
-    def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
-
-    def check_early(self) -> None:
-        """Raises `BadInput` for a network that is not there."""
-        if self.network is not None and not self.network.exists():
-            raise BadInput(f"{self.network} does not exist; check the path of --network")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.explain.concepts.cost import concepts_plan
         from intaglio.explain.concepts.result import Concepts
-        from intaglio.models import testbed
-        from intaglio.models.image_classification import load_scored, network_hash
 
-        path = self.network or testbed.classifier_path()
-        scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=self.device)
+        scored, network = self.load_network(self.device)
         images = self.load_pictures(self.images, self.resolution)
         called = scored.called(images.pixels).bincount()
         target = int(called.argmax()) if self.target is None else class_place(self.target, scored)
         plan = concepts_plan(self._method, scored, len(images))
         if self.dry_run and self.ends_with(plan):
             return 0
-        known: dict[str, Any] = {"network": described(path, network_hash(path))}
-        known["images"] = described(self.images, images.fingerprint)
-        settings = {
-            **asdict(cast(Any, self.method)),
-            "head": scored.head,
-            "target": scored.classes[target],
-            "score": self.score,
-            "resolution": self.resolution,
-        }
+        known = {"network": network, "images": described(self.images, images.fingerprint)}
+        settings = {**asdict(cast(Any, self.method)), **self.network_settings(scored, scored.classes[target])}
         with self.open_run("explain", f"concepts-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":

@@ -1,0 +1,66 @@
+"""Inputs of commands that explain a classifier's score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from intaglio.commands.kit.inputs import described
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.models.scored_network import ScoredNetwork
+
+MOST_NAMED = 10
+"""Classes of an error's sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainsNetwork:
+    """A command about the score that a classifier gives a class."""
+
+    network: Path | None = None
+    """The classifier: a .safetensors file that Intaglio wrote, a folder of transformers with an image classifier, or a
+    TorchScript file, for methods that ask no layers; none takes the embedded one of kinds and artists of emoji."""
+    head: str = ""
+    """Head of the classifier that is explained, such as kind or artist; none takes its first."""
+    target: str | None = None
+    """Class whose score is explained, by its name; none takes the likeliest."""
+    score: Literal["log-odds", "logit", "probability"] = "log-odds"
+    """The explained number: log p / (1 - p) of the class, the network's own logit, or p, which is flat where the class
+    is sure."""
+    resolution: int = 64
+    """Pixels of a side to which pictures are read, from 16; the classifier's own."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16:
+            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for a network that is not there."""
+        if self.network is not None and not self.network.exists():
+            raise BadInput(f"{self.network} does not exist; check the path of --network")
+
+    def load_network(self, device: str) -> "tuple[ScoredNetwork, dict[str, str]]":
+        """The network with its score, and how a run describes it."""
+        from intaglio.models import testbed
+        from intaglio.models.image_classification import load_scored, network_hash
+
+        path = self.network or testbed.classifier_path()
+        scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=device)
+        return scored, described(path, network_hash(path))
+
+    def network_settings(self, scored: "ScoredNetwork", target: str | None) -> Mapping[str, Any]:
+        """Settings of a result, beside those of the method."""
+        return {"head": scored.head, "target": target, "score": self.score, "resolution": self.resolution}
+
+
+def class_place(name: str, scored: "ScoredNetwork") -> int:
+    """The place of a class. Raises `BadInput` for a name that there is not, and for one that several have."""
+    if scored.classes.count(name) == 1:
+        return scored.classes.index(name)
+    if name in scored.classes:
+        raise BadInput(f"--target {name} names {scored.classes.count(name)} classes of the head {scored.head}")
+    near = get_close_matches(name, scored.classes, MOST_NAMED, 0.5) or scored.classes[:MOST_NAMED]
+    raise BadInput(f"--target {name} is no class of the head {scored.head}; some of them: {', '.join(near)}")
