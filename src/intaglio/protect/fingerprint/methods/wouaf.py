@@ -30,6 +30,9 @@ LEAST_SIDE = 16
 WARMUP = 20
 """Updates over which the learning rate rises, at most a tenth of all."""
 
+OF_TRAINING = ("updates", "learning_rate", "rows", "sharpness", "nearness", "hardened")
+"""Settings of the one training."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WOUAF(WeightMark):
@@ -58,7 +61,7 @@ class WOUAF(WeightMark):
 
     reading: ClassVar[str] = "textures that scales of the decoder's weights leave, read by a network trained along"
     null = "key"
-    spared = ("trained", "updates", "learning_rate", "rows", "sharpness", "nearness", "hardened")
+    spared = ("trained", *OF_TRAINING)
     learns_once = True
 
     trained: Path | None = None
@@ -124,8 +127,8 @@ class WOUAF(WeightMark):
             return
         self._keyed.check_model(model)
         for one in fields(self):
-            value, known = getattr(self, one.name), (one.default, self._keyed.settings.get(one.name))
-            if one.name in self.spared and one.name != "trained" and value not in known:
+            known = (one.default, self._keyed.settings.get(one.name))
+            if one.name in OF_TRAINING and getattr(self, one.name) not in known:
                 flag = one.name.replace("_", "-")
                 raise BadInput(f"{self.trained} is trained already, so --{flag} would have no effect; leave it out")
 
