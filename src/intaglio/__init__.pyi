@@ -63,6 +63,7 @@ from intaglio.shrink.methods.hierarchical import HierarchicalPrune as Hierarchic
 from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
 from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoopTraining
+from intaglio.explain.methods.input_gradient import InputGradient as InputGradient
 from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
 from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining
@@ -73,6 +74,7 @@ from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge

@@ -234,6 +234,10 @@ VERBS: dict[str, Verb] = {
         "find what pictures of a class share, by how much a classifier's score owes to it",
         Methods("explain.concepts.methods"),
     ),
+    "explain evaluate": Verb(
+        "intaglio.commands.explain_evaluate:ExplainEvaluate",
+        "set attribution methods beside each other on your network and pictures",
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

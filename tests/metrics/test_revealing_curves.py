@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from intaglio.metrics.revealing_curves import area_under, first_pixels, pixel_order, revealing_area, share_within
+from intaglio.metrics.revealing_curves import area_under, first_pixels, pixel_order, revealing_area
 
 
 def test_pixels_come_the_highest_first_and_equals_in_their_order():
@@ -32,10 +32,3 @@ def test_areas_of_a_score_that_counts_shown_pixels_of_a_part():
 
 def test_a_trapezoid_by_hand():
     assert area_under(torch.tensor([0.0, 0.25, 1.0]), torch.tensor([0.0, 1.0, 0.5])) == pytest.approx(0.6875)
-
-
-def test_the_share_of_a_map_in_a_cell_counts_what_is_above_0():
-    cell = torch.tensor([[True, False], [False, False]])
-    assert share_within(torch.ones(2, 2), cell) == 0.25
-    assert share_within(torch.tensor([[1.0, -5.0], [0.0, 3.0]]), cell) == 0.25
-    assert share_within(-torch.ones(2, 2), cell) == 0.0

@@ -145,20 +145,27 @@ class Attributor(ABC):
         """Map and regions, -1 where there are none, with the row of one picture."""
         pixels, content = images.pixels[place], images.hashes[place]
         blank, source = blank_of(self.blank, pixels), (self.seed, content)
-        if float((pixels - blank).abs().max()) > HIDDEN:
-            found = self.attributed(scored, pixels, target, content)
-        else:
-            found = Attribution(torch.zeros(pixels.shape[1:]), 0)  # shown or hidden, it is the same picture
-        if not bool(found.map.isfinite().all()):
-            raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
+        found = self.map_of(scored, pixels, target, content)
         regions = torch.full(found.map.shape, -1) if found.regions is None else found.regions
-        tensors = {"map": found.map.detach().float().cpu(), "regions": regions.to(torch.int32).cpu()}
+        tensors = {"map": found.map, "regions": regions.to(torch.int32).cpu()}
         with torch.no_grad():
             score = float(scored.score(pixels[None], target))
         faithful = faithfulness(scored, pixels, blank, target, tensors["map"], source)
         words = chosen_blank(self.blank, pixels)
         row = ExplainedPicture(images.names[place], target, called, score, words, found.passes, found.order, faithful)
         return tensors, row
+
+    def map_of(self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int, content: str) -> Attribution:
+        """The attribution of a picture, as `attributed` has it; 0 everywhere for one that is as its blank is.
+
+        Raises `IntaglioError` for a map that is not finite.
+        """
+        if float((pixels - blank_of(self.blank, pixels)).abs().max()) <= HIDDEN:
+            return Attribution(torch.zeros(pixels.shape[1:]), 0)  # shown or hidden, it is the same picture
+        found = self.attributed(scored, pixels, target, content)
+        if not bool(found.map.isfinite().all()):
+            raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
+        return found._replace(map=found.map.detach().float().cpu())
 
     def forget(self, run: Run, scored: ScoredNetwork, images: ImageSet, targets: Sequence[int]) -> None:
         """Drops the states of a call, once its result is safe."""

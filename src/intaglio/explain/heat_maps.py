@@ -10,6 +10,10 @@ CLIPPED = 0.995
 """Share of a map's places within its scale; the others have the full colour."""
 ROUNDING = 1e-5
 """Least scale: numbers below it are those of rounding, and stay pale."""
+SMALLEST = 1e-12
+"""Least scale of maps that have been divided by their sums."""
+EMPTY, LINE = 0.8, 0.6
+"""Greys of what is not there, and of lines."""
 GREY = 0.35
 """Share of the picture's own grey under a map."""
 
@@ -32,3 +36,17 @@ def overlaid(attribution: Float[Tensor, "h w"], pixels: Float[Tensor, "3 h w"]) 
     """A map in colours over the picture in faint grey."""
     grey = 1 - GREY * (1 - pixels.mean(0, keepdim=True))
     return (coloured(attribution) * grey).clamp(0, 1)
+
+
+def quartered(maps: Float[Tensor, "b s s"]) -> Float[Tensor, "b 3 s s"]:
+    """Maps of grids of four pictures, 0 or more, in colours on one scale, that of all; one that is NaN is grey.
+
+    Lines halve each map.
+    """
+    places = maps[maps.isfinite()]
+    scale = max(float(places.quantile(CLIPPED)) or float(places.max()), SMALLEST)
+    share = (maps / scale).clamp(0, 1)[:, None]
+    found = (1 - share * (1 - torch.tensor(RED)[:, None, None])).nan_to_num(EMPTY)
+    middle = maps.shape[-1] // 2
+    found[:, :, middle], found[:, :, :, middle] = LINE, LINE
+    return found

@@ -1,4 +1,4 @@
-"""Curves of a score while a picture is revealed, or removed, in the order of an attribution; and where a map lies."""
+"""Curves of a score while a picture is revealed, or removed, in the order of an attribution."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,6 @@ from torch import Tensor
 
 STEPS = 64
 """Steps of equal area."""
-NOTHING = 1e-7
-"""Sum of the positive part of a map below which it lies nowhere."""
 
 
 def pixel_order(attribution: Float[Tensor, "h w"]) -> Int[Tensor, "p"]:
@@ -47,10 +45,3 @@ def revealing_area(
     first = first_pixels(order, (pixels.shape[1], pixels.shape[2]), steps)[:, None]
     pictures = torch.where(first, blank, pixels) if removing else torch.where(first, pixels, blank)
     return area_under(torch.linspace(0, 1, steps + 1), score(pictures))
-
-
-def share_within(attribution: Float[Tensor, "h w"], cell: Bool[Tensor, "h w"]) -> float:
-    """Share of a map's positive part that lies in a cell: its localisation; 0 for a map with no positive part."""
-    positive = attribution.clamp(min=0).double()
-    total = float(positive.sum())
-    return 0.0 if total < NOTHING else float(positive[cell].sum()) / total

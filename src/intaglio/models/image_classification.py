@@ -133,6 +133,11 @@ class ScoredScript(ScoredNetwork):
         """None: hooks on the modules of TorchScript do not fire."""
         return ()
 
+    @property
+    def stage_ends(self) -> tuple[str, ...]:
+        """None, as there are no `layers`."""
+        return ()
+
     def check_layers(self) -> None:
         """Raises `BadInput`."""
         raise BadInput(

@@ -90,6 +90,15 @@ class ScoredNetwork(ABC):
         """Names of the modules that give maps [n, c, h, w] of more than one place, in the order of their calls."""
         return tuple(_map_layers(self))
 
+    @cached_property
+    def stage_ends(self) -> tuple[str, ...]:
+        """The last of `layers` of each size of maps, in the order of their calls; of modules that give the same maps,
+        that of the shortest name.
+        """
+        maps = _map_layers(self)
+        last = {one.shape[-1]: one for one in maps.values()}
+        return tuple(min((name for name, one in maps.items() if _same(one, end)), key=len) for end in last.values())
+
     def check_layers(self) -> None:
         """Raises `BadInput` for a network without a layer of maps."""
         if not self.layers:
@@ -129,14 +138,14 @@ def classifier_score(
 
 
 @torch.no_grad()
-def _map_layers(scored: ScoredNetwork) -> list[str]:
-    """Modules whose output is a map, each once, by one call with a white picture."""
-    found = dict[str, None]()
+def _map_layers(scored: ScoredNetwork) -> dict[str, Tensor]:
+    """Modules whose output is a map, each once, with that of one call with a white picture."""
+    found = dict[str, Tensor]()
 
     def noted(name: str):
         def hook(module: nn.Module, given: object, output: object) -> None:
             if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] * output.shape[-2] > 1:
-                found[name] = None
+                found[name] = output
 
         return hook
 
@@ -146,4 +155,9 @@ def _map_layers(scored: ScoredNetwork) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return list(found)
+    return found
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether both are one tensor in memory."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape

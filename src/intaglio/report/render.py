@@ -31,6 +31,7 @@ PAGE_MODULES = {
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
+    "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain": "intaglio.report.pages.explain_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",

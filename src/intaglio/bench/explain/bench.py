@@ -21,8 +21,8 @@ from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
 
 VERB = "explain"
-PICTURES, GRIDS = 100, 40
-QUICK_PICTURES, QUICK_GRIDS = 16, 3
+PICTURES, GRIDS = 100, 50
+QUICK_PICTURES, QUICK_GRIDS = 16, 6
 MEASURED = ("insertion", "deletion", "gridpg", "difull", "planted", "sanity")
 """Figures of a row that have an interval."""
 LIMA, SMDL, CAM = "lima", "smdl", "grad-cam"
@@ -35,13 +35,13 @@ class ExplainBench:
     `insertion` and `deletion` are mean areas under the class's probability, over real pictures; `chance` is insertion
     in a random order. `gridpg` is the share of a map in the cell of its class, in grids of four pictures that go
     through the network whole: 0.25 for a uniform map. In `difull` each cell goes through alone, so that nothing outside
-    can matter. `planted` is the rank correlation with the weights of a sum over 64 cells. `sanity` is that of a map,
-    over ink and without its sign, with the map under a head drawn at random: near 0 where it is of the class at all.
-    Intervals are of 95%, by resampling pictures.
+    can matter, although the opposite corner has the same class. `planted` is the rank correlation with the weights of a
+    sum over 64 cells. `sanity` is that of a map, over ink and without its sign, with the map under a head drawn at
+    random: near 0 where it is of the class at all. Intervals are of 95%, by resampling pictures.
     """
 
     quick: bool = False
-    """16 pictures and 3 grids: minutes."""
+    """16 pictures and 6 grids: minutes."""
     rows: tuple[str, ...] = ()
     """Rows to measure, such as lima; none takes all."""
     seed: int = 0

@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from intaglio.explain.family import Attribution, Attributor
+from intaglio.explain.family import Attribution
+from intaglio.explain.gradient_settings import ClassActivation
 from intaglio.models.scored_network import ScoredNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradCAM(Attributor):
+class GradCAM(ClassActivation):
     """Grad-CAM: a layer's maps, weighted by the mean gradient of the score by each.
 
     The positive part of the sum over maps k of (mean over places of df / dA_k) A_k, brought to the picture's size
@@ -25,14 +26,8 @@ class GradCAM(Attributor):
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "the layer's maps that raise the score are high"
-    signed: ClassVar[bool] = False
-    looks_inside: ClassVar[bool] = True
     library = "captum"
     bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}, "stages.1": {"layer": "stages.1"}}
-
-    layer: str = ""
-    """Module of the network whose maps are weighted, such as stages.3; empty takes the last one with more than one
-    place."""
 
     def attributed(
         self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int, content: str
@@ -40,21 +35,10 @@ class GradCAM(Attributor):
         """See the family."""
         from captum.attr import LayerGradCam
 
-        module = scored.layer(self.layer or scored.layers[-1])
         with torch.enable_grad():
-            found = LayerGradCam(lambda given: scored.score(given, target), module).attribute(
+            found = LayerGradCam(lambda given: scored.score(given, target), self.module(scored)).attribute(
                 pixels[None].to(scored.device).requires_grad_(), relu_attributions=True
             )
         size = (pixels.shape[1], pixels.shape[2])
         whole = interpolate(cast(Tensor, found), size, mode="bilinear", align_corners=False)
         return Attribution(whole[0, 0].detach(), self.passes(max(size)))
-
-    def check(self, scored: ScoredNetwork) -> None:
-        """As the family's; raises `BadInput` for a layer that there is not, too."""
-        super().check(scored)
-        if self.layer:
-            scored.layer(self.layer)
-
-    def passes(self, side: int) -> int:
-        """A forward pass and a gradient."""
-        return 3
