@@ -36,4 +36,4 @@ def test_means_of_bins_from_the_best_and_no_map_outweighs_another():
     torch.testing.assert_close(found[0], torch.tensor([[0.75, 0.25], [0.0, 0.0]]))
     torch.testing.assert_close(found[1], torch.tensor([[0.0, 0.5], [0.0, 0.5]]))
     assert math.isnan(float(aggregated(maps[:1], [1.0], (0.0, 0.5, 1.0))[1, 0, 0]))
-    assert float(aggregated(maps, [0.5, 1, 0, 0]).nansum()) == pytest.approx(4)
+    assert float(aggregated(maps, [0.5, 1.0, 0.0, 0.0]).nansum()) == pytest.approx(4)
