@@ -22,6 +22,7 @@ from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFree
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
+from intaglio.explain.words.methods.cross_attention import CrossAttention as CrossAttention
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.protect.purify.methods.ddsp import DDSP as DDSP
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
@@ -160,6 +161,7 @@ from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties
+from intaglio.explain.words.methods.token_slope import TokenSlope as TokenSlope
 from intaglio.audit.inference.methods.top_class import TopClass as TopClass
 from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
@@ -171,6 +173,7 @@ from intaglio.audit.membership.methods.update_alignment import UpdateAlignment a
 from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy
+from intaglio.explain.words.methods.removal import WordRemoval as WordRemoval
 from intaglio.models.diffusion.loading import load_model as load_model
 from intaglio.models.flow.shipped import open_flow as open_flow
 from intaglio.sampling.loop import sample as sample

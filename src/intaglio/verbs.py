@@ -238,6 +238,11 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.explain_evaluate:ExplainEvaluate",
         "set attribution methods beside each other on your network and pictures",
     ),
+    "explain words": Verb(
+        "intaglio.commands.explain_words:ExplainWords",
+        "show which places of a drawn picture each word of its prompt is about",
+        Methods("explain.words.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -40,6 +40,7 @@ LINES = {
     "audit unlearn-attack": "audit unlearn-attack seeds --model {suspect} --base {base} --prompt x --tries 2 --steps 2",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
+    "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
     "explain": "explain lima --images {pictures} --cut grid",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
     "sample": "sample --model {base} --prompt x --count 3 --steps 2",

@@ -1,13 +1,16 @@
 """Planted networks of pictures, whose scores are known functions of squares of a grid."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import tiny
+from intaglio.explain.words.prompt_words import AskedWords
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, new_classifier
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.scored_network import ScoredClassifier, classifier_score
 
 HEAD, SIDE = "kind", 16
@@ -59,3 +62,19 @@ def additive(weights: Tensor, pairs: Tensor | None = None) -> ScoredClassifier:
         return found if pairs is None else found + torch.einsum("ni,ij,nj->n", shown, pairs, shown)
 
     return planted(logit)
+
+
+def asked_as(clean: Callable[..., Tensor], **parts: Any) -> AskedWords:
+    """Words asked of a model that predicts clean latents by a function of (latents, t, conditioning)."""
+
+    class Planted(LatentDiffusion):
+        def __init__(self):
+            pass
+
+        def clean(self, latents, t, conditioning):
+            return clean(latents, t, conditioning)
+
+    asked = object.__new__(AskedWords)
+    for name, value in {"model": Planted(), **parts}.items():
+        object.__setattr__(asked, name, value)
+    return asked

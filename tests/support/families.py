@@ -49,6 +49,7 @@ from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.result import Attributions
+from intaglio.explain.words.result import WordMaps
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.learning.checkpoints import Checkpoints
@@ -716,6 +717,20 @@ def _concepts_file(found: Concepts, folder: Path) -> tuple[Numbers, Numbers]:
     return _concepts(found), _concepts(Concepts.load(folder))
 
 
+def _map_words(method: Any, models: tuple[Any, ...], run: Run) -> WordMaps:
+    return method(*models, "red cat", 3, run=run)
+
+
+def _words(found: WordMaps) -> Numbers:
+    return {"maps": found.maps, "effects": found.effects, "seeds": torch.tensor(found.seeds)}
+
+
+def _words_file(found: WordMaps, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _words(found), _words(WordMaps.load(folder))
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -776,6 +791,7 @@ FAMILIES = {
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
+    "explain words": Family(_base, _map_words, _words, _words_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

@@ -32,6 +32,7 @@ PAGE_MODULES = {
     "energy": "intaglio.report.pages.prune_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
+    "explain words": "intaglio.report.pages.words_page",
     "explain": "intaglio.report.pages.explain_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",

@@ -25,6 +25,7 @@ VERBS = {
     "authenticate": "Audit of a fine-tuned model",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
+    "explain words": "Words of a prompt",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",

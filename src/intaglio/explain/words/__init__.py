@@ -1,0 +1,1 @@
+"""Words of a prompt: which places of a drawn picture each is about."""
