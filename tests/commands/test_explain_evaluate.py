@@ -3,7 +3,7 @@
 import pytest
 
 from intaglio.cli import main
-from intaglio.explain.evaluation import Evaluation
+from intaglio.explain.method_comparison import MethodComparison
 from intaglio.explain.trials import AttributionTrials
 from intaglio.images.image_set import save_png
 from intaglio.models.classifiers import new_classifier, save_classifier
@@ -51,7 +51,7 @@ def test_rows_strips_and_a_report_and_a_stopped_one_goes_on(folder, tmp_path, ca
     assert len(asked) == 5  # four rows, and the stopped one again
     said = capsys.readouterr().out
     (run,) = (tmp_path / "runs").glob("explain-evaluate-*")
-    found = Evaluation.load(run)
+    found = MethodComparison.load(run)
     names = ["grad-cam at stages.0", "input-gradient", "input-gradient smooth 5", "input-gradient at stages.0"]
     assert sorted(one.name for one in found.rows) == sorted(names)
     assert {one.name: one.mean("difull") for one in found.rows}["input-gradient"] == 1.0

@@ -13,8 +13,8 @@ from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
-    from intaglio.explain.evaluation import Evaluation
     from intaglio.explain.family import Attributor
+    from intaglio.explain.method_comparison import MethodComparison
     from intaglio.explain.trials import AttributionTrials
     from intaglio.images.image_set import ImageSet
     from intaglio.models.scored_network import ScoredNetwork
@@ -76,7 +76,7 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.explain.cost import evaluation_plan
-        from intaglio.explain.evaluation import Evaluation
+        from intaglio.explain.method_comparison import MethodComparison
 
         scored, network = self.load_network(self.device)
         rows = self._rows(scored)
@@ -98,14 +98,14 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
                 for warning in images.warnings:
                     run.warn(warning)
                 self._evaluate(trials, rows, run)
-        _report(cast("Evaluation", Evaluation.load(folder)), folder)
+        _report(cast("MethodComparison", MethodComparison.load(folder)), folder)
         return 0
 
     def _rows(self, scored: "ScoredNetwork") -> "dict[str, Attributor]":
         """The methods that are measured, by row. Raises `BadInput` for layers and libraries that are missing."""
         from intaglio.bench.kit.methods import default_method
-        from intaglio.explain.evaluation import rows_of
         from intaglio.explain.gradient_settings import MOST, ClassActivation, GradientAttributor
+        from intaglio.explain.method_comparison import rows_of
 
         every = {name: default_method(VERB, name, seed=self.seed) for name in VERBS[VERB].methods}
         quick = [name for name, one in every.items() if isinstance(one, GradientAttributor | ClassActivation)]
@@ -134,8 +134,8 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
         return AttributionTrials(scored, shown, grids, repeated, SANE, self.seed)
 
     def _evaluate(self, trials: "AttributionTrials", rows: "Mapping[str, Attributor]", run: "Run") -> None:
-        from intaglio.explain.evaluation import EvaluatedRow, Evaluation, row_of, stored
         from intaglio.explain.heat_maps import quartered
+        from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison, row_of, stored
 
         names = {name: f"row-{k:03d}" for k, name in enumerate(rows)}
         known = {name: found for name in rows if (found := run.load_state(names[name])) is not None}
@@ -146,7 +146,7 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
                     run.save_state(names[name], *known[name])
                     progress.advance()
         found = tuple(row_of(about, tensors["pointed"], tensors["split"]) for tensors, about in map(known.get, rows))
-        result = Evaluation(trials.scored.head, len(trials.images), len(trials.grids), found)
+        result = MethodComparison(trials.scored.head, len(trials.images), len(trials.grids), found)
         if poor := result.no_better_than_chance:
             run.warn(f"as far as these pictures show, no sooner than by chance reveal the class: {', '.join(poor)}")
         if len(trials.grids) < self.grids:
@@ -162,7 +162,7 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
             run.drop_state(name)
 
 
-def _report(found: "Evaluation", folder: Path) -> None:
+def _report(found: "MethodComparison", folder: Path) -> None:
     """Print a line a row, and write the report."""
     from intaglio.report import write_report
 

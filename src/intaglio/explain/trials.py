@@ -21,8 +21,8 @@ from intaglio.randomness import generator
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What came of one method."""
+class TrialAnswers:
+    """Answers of one method to all questions."""
 
     insertion: tuple[float, ...]
     """Area under the class's probability while a picture is revealed in the order of its map; one a picture."""
@@ -60,13 +60,13 @@ class AttributionTrials:
     """Pictures that are explained under another head."""
     seed: int
 
-    def __call__(self, method: Attributor) -> Answers:
+    def __call__(self, method: Attributor) -> TrialAnswers:
         """The answers of a method. Raises `BadInput` where the method does."""
         targets = self.scored.called(self.images.pixels).tolist()
         found = method(self.scored, self.images, targets)
         rows = [one.faithful for one in found.pictures]
         pointed, split = self.pointed(method, self.grids), self.split(method)
-        return Answers(
+        return TrialAnswers(
             insertion=tuple(one.insertion for one in rows),
             deletion=tuple(one.deletion for one in rows),
             chance=tuple(one.chance for one in rows),

@@ -52,7 +52,7 @@ class ExplainScene:
 
     @cached_property
     def trials(self) -> AttributionTrials:
-        """What is asked of every method."""
+        """Questions to every method."""
         grids, repeated = (self.picture_grids(repeated) for repeated in (False, True))
         return AttributionTrials(self.scored, self.images, grids, repeated, SANE, self.seed)
 

@@ -64,7 +64,7 @@ class WordMapper(ABC):
     def step_maps(
         self, asked: AskedWords, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"]
     ) -> Float[Tensor, "n k h w"]:
-        """How much each place is about each of k words at one step: numbers of 0 or more, on the model's device.
+        """Numbers of 0 or more: how much each place is about each of k words at one step; on the model's device.
 
         Args:
             asked: the words, with the model.

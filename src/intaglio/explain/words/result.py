@@ -27,7 +27,7 @@ COLUMNS = ["word", "agreement", "with_other_words", "effect"]
 
 @dataclass(frozen=True, eq=False)
 class WordMaps:
-    """Which places of drawn pictures each word of their prompt is about, by one method."""
+    """Maps of drawn pictures by one method: the places that each word of their prompt is about."""
 
     method: str
     reading: str

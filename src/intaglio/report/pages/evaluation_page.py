@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from intaglio.explain.evaluation import EvaluatedRow, Evaluation
+from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison
 from intaglio.report.kit.format import count, decimal, rate_text, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row, Shown
@@ -42,11 +42,11 @@ LIMITS: Sequence[Row] = (
 
 def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     """The page of an `explain evaluate` run; None where nothing is finished yet."""
-    found = Evaluation.load(run.folder)
+    found = MethodComparison.load(run.folder)
     return None if found is None else evaluation_page(run, found, page_folder)
 
 
-def evaluation_page(run: RunData, found: Evaluation, page_folder: Path) -> ConceptPage:
+def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) -> ConceptPage:
     """The page of a result; `page_folder` is where it will lie."""
     album = Album(page_folder, len(KINDS) * len(BINS) * len(found.rows), run=run.folder)
     figures = found.figures()

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from intaglio.errors import BadInput
-from intaglio.explain.evaluation import EvaluatedRow, Evaluation, rows_of
+from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison, rows_of
 from intaglio.explain.methods.grad_cam import GradCAM
 from intaglio.explain.methods.input_gradient import InputGradient
 from intaglio.explain.methods.rise import RISE
-from intaglio.explain.trials import Answers
+from intaglio.explain.trials import TrialAnswers
 from intaglio.runs.tensors import write_state
 
 
@@ -18,7 +18,7 @@ def answers(**changes):
     maps[0, :64, :64], maps[1, :64, :64], maps[2, 64:, 64:], maps[3, 64:, 64:] = 1, 1, 1, 1
     of_pictures = dict.fromkeys(("insertion", "deletion", "sanity"), (0.8, 0.6, 0.9))
     found = {**of_pictures, "chance": (0.1, 0.2, 0.1), "passes": (2, 4, 6), "gridpg": (1.0, 0.0, 0.0, 1.0)}
-    return Answers(**{**found, "difull": (), "pointed": maps, "split": torch.empty(0, 1, 1), **changes})
+    return TrialAnswers(**{**found, "difull": (), "pointed": maps, "split": torch.empty(0, 1, 1), **changes})
 
 
 def test_rows_are_methods_as_they_are_smoothed_and_at_layers():
@@ -50,14 +50,14 @@ def test_strips_are_of_first_corners_and_intervals_of_grids():
 
 def test_stored_and_read_again_and_a_damaged_file_is_told(tmp_path):
     poor = EvaluatedRow.of("poor", InputGradient(), answers(insertion=(0.1, 0.2, 0.1)))
-    found = Evaluation("kind", 3, 2, (EvaluatedRow.of("good", InputGradient(), answers()), poor))
+    found = MethodComparison("kind", 3, 2, (EvaluatedRow.of("good", InputGradient(), answers()), poor))
     assert found.no_better_than_chance == ["poor"]
     assert "good has the highest insertion (0.77; by chance 0.13)" in found.statement
     found.save(tmp_path)
-    again = Evaluation.load(tmp_path)
+    again = MethodComparison.load(tmp_path)
     assert again.to_rows() == found.to_rows()
     torch.testing.assert_close(again.rows[1].pointed, poor.pointed, equal_nan=True)
     assert again.to_frame().loc["good", "gridpg"] == 0.5
     write_state(tmp_path / "evaluation.safetensors", {}, {"head": "kind", "pictures": 1, "grids": 1, "rows": []})
     with pytest.raises(BadInput, match="is damaged .there are no rows.; delete it"):
-        Evaluation.load(tmp_path)
+        MethodComparison.load(tmp_path)

@@ -17,7 +17,7 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.explain.family import Attributor
 from intaglio.explain.pointing_grids import POINTED
-from intaglio.explain.trials import Answers
+from intaglio.explain.trials import TrialAnswers
 from intaglio.files import atomic_write
 from intaglio.images.notebook import result_html
 from intaglio.metrics.localisation import BINS, aggregated
@@ -59,7 +59,7 @@ def rows_of(methods: Mapping[str, Attributor], layers: Sequence[str], kernel: in
 
 
 def layer_of(method: Attributor) -> str:
-    """What is explained: the name of a layer, `input`, or `default` of a method that looks inside."""
+    """The layer that is explained: its name, `input`, or `default` of a method that looks inside."""
     return getattr(method, "layer", "") or (DEFAULT if method.looks_inside else INPUT)
 
 
@@ -79,7 +79,7 @@ class EvaluatedRow:
     """The same where nothing outside the corner can matter; NaN where the network cannot be split."""
 
     @classmethod
-    def of(cls, name: str, method: Attributor, found: Answers) -> "EvaluatedRow":
+    def of(cls, name: str, method: Attributor, found: TrialAnswers) -> "EvaluatedRow":
         """The row of a method's answers."""
         figures = {key: tuple(getattr(found, key)) for key in MEASURED}
         passes = float(np.mean(found.passes))
@@ -108,7 +108,7 @@ def _strip(maps: Tensor, localisation: Sequence[float]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class MethodComparison:
     """Attribution methods on one network: how faithful their maps are, and whether they lie where they must."""
 
     head: str
@@ -184,7 +184,7 @@ class Evaluation:
         write_state(folder / FILE, strips, about)
 
     @classmethod
-    def load(cls, folder: Path) -> "Evaluation | None":
+    def load(cls, folder: Path) -> "MethodComparison | None":
         """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
         path = Path(folder) / FILE
         read = read_state(path)
