@@ -53,6 +53,10 @@ def test_stored_and_read_again_and_a_damaged_file_is_told(tmp_path):
     found = MethodComparison("kind", 3, 2, (EvaluatedRow.of("good", InputGradient(), answers()), poor))
     assert found.no_better_than_chance == ["poor"]
     assert "good has the highest insertion (0.77; by chance 0.13)" in found.statement
+    no_grids = EvaluatedRow.of("x", InputGradient(), answers(gridpg=(), pointed=torch.empty(0, 1, 1)))
+    alone = MethodComparison("kind", 3, 0, (no_grids,))
+    assert alone.statement.endswith("; the pictures make no grid.")
+    assert (alone.figures()["gridpg_best"], alone.to_rows()[0]["gridpg_low"]) == (None, None)
     found.save(tmp_path)
     again = MethodComparison.load(tmp_path)
     assert again.to_rows() == found.to_rows()

@@ -119,7 +119,7 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
         return rows
 
     def _trials(self, scored: "ScoredNetwork", images: "ImageSet") -> "AttributionTrials":
-        """Raises `BadInput` where no grid can be made."""
+        """Raises `BadInput` where the network takes no grids."""
         from intaglio.explain.pointing_grids import picture_grids
         from intaglio.explain.trials import AttributionTrials, check_grids
 
@@ -149,7 +149,12 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
         result = MethodComparison(trials.scored.head, len(trials.images), len(trials.grids), found)
         if poor := result.no_better_than_chance:
             run.warn(f"as far as these pictures show, no sooner than by chance reveal the class: {', '.join(poor)}")
-        if len(trials.grids) < self.grids:
+        if not trials.grids:
+            run.warn(
+                "the pictures make no grid of four classes that the network is sure of, so that places are not "
+                "measured; give more of them, of more classes, or a lower --sure"
+            )
+        elif len(trials.grids) < self.grids:
             run.warn(f"the pictures make {len(trials.grids)} grids, not {self.grids}")
         for k, row in enumerate(found):
             for kind, maps in (("pointed", row.pointed), ("split", row.split)):

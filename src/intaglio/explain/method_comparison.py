@@ -120,11 +120,13 @@ class MethodComparison:
     def statement(self) -> str:
         """The outcome in a sentence."""
         best, placed = (max(self.rows, key=lambda one, key=key: one.mean(key) or 0) for key in ("insertion", "gridpg"))
-        return (
+        found = (
             f"Of {len(self.rows)} rows, {best.name} has the highest insertion ({best.mean('insertion'):.2f}; by chance "
-            f"{best.mean('chance'):.2f}), and {placed.name} lies best in grids ({placed.mean('gridpg'):.0%} in the "
-            f"right quarter)."
+            f"{best.mean('chance'):.2f})"
         )
+        if placed.mean("gridpg") is None:
+            return f"{found}; the pictures make no grid."
+        return f"{found}, and {placed.name} lies best in grids ({placed.mean('gridpg'):.0%} in the right quarter)."
 
     @property
     def no_better_than_chance(self) -> list[str]:
@@ -161,7 +163,7 @@ class MethodComparison:
             "pictures": self.pictures,
             "grids": self.grids,
             "insertion_best": max(one.mean("insertion") or 0.0 for one in self.rows),
-            "gridpg_best": max(one.mean("gridpg") or 0.0 for one in self.rows),
+            "gridpg_best": max((found for one in self.rows if (found := one.mean("gridpg")) is not None), default=None),
         }
 
     def _repr_html_(self) -> str:

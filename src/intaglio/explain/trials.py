@@ -36,7 +36,8 @@ class TrialAnswers:
     """Absolute rank correlation of a map with that under a head drawn at random; one a picture, none where the network
     shows no head."""
     gridpg: tuple[float, ...]
-    """Share of the positive map in the cell of its class, by grid and corner: 0.25 for a uniform map."""
+    """Share of the positive map in the cell of its class, by grid and corner: 0.25 for a uniform map; empty without
+    grids."""
     difull: tuple[float, ...]
     """The same where nothing outside the cell can matter; empty where the network cannot be split."""
     pointed: Float[Tensor, "n h w"]
@@ -53,7 +54,7 @@ class AttributionTrials:
     images: ImageSet
     """That are revealed and removed."""
     grids: Sequence[PictureGrid]
-    """Of four classes."""
+    """Of four classes; none where the pictures make none."""
     repeated: Sequence[PictureGrid]
     """Of three, one of them in two opposite corners."""
     sane: int
@@ -72,7 +73,7 @@ class AttributionTrials:
             chance=tuple(one.chance for one in rows),
             passes=tuple(one.passes for one in found.pictures),
             sanity=self.sanity(method, found.maps),
-            gridpg=shares(pointed, self.grids),
+            gridpg=shares(pointed, self.grids) if len(pointed) else (),
             difull=shares(split, self.repeated) if len(split) else (),
             pointed=pointed,
             split=split,
@@ -97,6 +98,8 @@ class AttributionTrials:
 
     def pointed(self, method: Attributor, grids: Sequence[PictureGrid]) -> Float[Tensor, "n h w"]:
         """Maps of whole grids for the classes of two corners each."""
+        if not grids:
+            return torch.empty(0, 1, 1)
         whole = at_side(self.scored, grids[0].pixels.shape[1])
         return torch.stack([_map(method, whole, grid, cell) for grid in grids for cell in POINTED])
 
@@ -121,12 +124,9 @@ def _map(method: Attributor, scored: ScoredNetwork, grid: PictureGrid, cell: int
 
 
 def check_grids(scored: ScoredNetwork, grids: Sequence[PictureGrid]) -> None:
-    """Raises `BadInput` for no grids, and for a network that does not take pictures of their size."""
+    """Raises `BadInput` for a network that does not take pictures of their size."""
     if not grids:
-        raise BadInput(
-            "the pictures do not make one grid of four classes that the network is sure of; give more of them, of more "
-            "classes, or a lower --sure"
-        )
+        return
     side = grids[0].pixels.shape[1]
     try:
         with torch.no_grad():

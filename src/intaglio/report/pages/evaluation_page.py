@@ -56,7 +56,7 @@ def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) ->
         lead=found.statement,
         keys=[
             Key("Insertion", decimal(figures["insertion_best"], 2), "of the best row"),
-            Key("In its quarter", rate_text(figures["gridpg_best"]), "of the best row’s positive map; 25% by chance"),
+            Key("In its quarter", _share(figures["gridpg_best"]), "of the best row’s positive map; 25% by chance"),
             Key("Pictures", f"{found.pictures:,}", "that were revealed and removed"),
             Key("Grids", f"{found.grids:,}", "of four pictures"),
         ],
@@ -77,6 +77,10 @@ def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) ->
         "most to those whose maps do least; one scale a row.",
         limits=LIMITS,
     )
+
+
+def _share(found: float | None) -> str:
+    return "–" if found is None else rate_text(found)
 
 
 def _cells(one: EvaluatedRow) -> list[str]:
