@@ -295,6 +295,11 @@ VERBS: dict[str, Verb] = {
         by_flag={"--latent": "spot"},
         operand="TABLE",
     ),
+    "causal debias": Verb(
+        "intaglio.commands.causal.debias:CausalDebias",
+        "tell treatment effects from predicted outcomes, and undo the shrinkage of the predictions",
+        Methods("causal.debias.methods"),
+    ),
     "causal train": Verb(
         "intaglio.commands.causal.train:CausalTrain", "train a network for discover on simulated tables"
     ),

@@ -14,6 +14,7 @@ import torch
 
 import attribution_scenes
 import certify_scenes
+import debias_scenes
 import explain_scenes
 import inference_scenes
 import merge_scenes
@@ -42,6 +43,7 @@ from intaglio.audit.selection.result import Selection
 from intaglio.audit.unlearning.attack.result import UnlearnAttacks
 from intaglio.audit.unlearning.concept import Concept
 from intaglio.audit.unlearning.result import Unlearned, UnlearningRecord
+from intaglio.causal.debias.result import DebiasedEffects
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
@@ -717,6 +719,21 @@ def _concepts_file(found: Concepts, folder: Path) -> tuple[Numbers, Numbers]:
     return _concepts(found), _concepts(Concepts.load(folder))
 
 
+def _debias(method: Any, models: tuple[Any, ...], run: Run) -> DebiasedEffects:
+    treated = np.arange(12) % 2 == 0
+    return method(debias_scenes.berkson(120), debias_scenes.trials(np.linspace(-1, 1, 12), treated), run=run)
+
+
+def _effects(found: DebiasedEffects) -> Numbers:
+    return {"effects": torch.tensor([[one.effect, *one.interval] for one in found.effects], dtype=torch.float64)}
+
+
+def _effects_file(found: DebiasedEffects, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _effects(found), _effects(DebiasedEffects.load(folder))
+
+
 def _map_words(method: Any, models: tuple[Any, ...], run: Run) -> WordMaps:
     return method(*models, "red cat", 3, run=run)
 
@@ -789,6 +806,7 @@ FAMILIES = {
     "protect private": Family(lambda folder: (), _teach, _taught, _taught_file),
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
+    "causal debias": Family(lambda folder: (), _debias, _effects, _effects_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain words": Family(_base, _map_words, _words, _words_file),

@@ -28,6 +28,7 @@ MODELLESS = (
     "audit drawings",
     "audit inference",
     "audit queries",
+    "causal debias",
     "discover",
     "explain",
     "explain concepts",

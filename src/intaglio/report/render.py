@@ -28,6 +28,7 @@ PAGE_MODULES = {
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",
     "bench shrink": "intaglio.report.pages.shrink_bench_page",
+    "causal debias": "intaglio.report.pages.debias_page",
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "explain concepts": "intaglio.report.pages.concepts_page",

@@ -23,6 +23,7 @@ VERBS = {
     "audit unlearn-attack": "Attack on an unlearned model",
     "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
+    "causal debias": "Effects from predicted outcomes",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",

@@ -1,0 +1,1 @@
+"""Effects from predicted outcomes, whose shrinkage towards the mean is undone."""

@@ -1,0 +1,1 @@
+"""Corrections of predicted outcomes, one file each."""

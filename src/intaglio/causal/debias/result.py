@@ -1,0 +1,134 @@
+"""The result of a correction: effects of trials as predicted and as corrected; stored and read again.
+
+`effects.json` in the run's folder has all of it, `effects.csv` a line a trial.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from intaglio.data_files import Fields
+from intaglio.errors import BadInput
+from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
+from intaglio.runs.plain_json import to_json
+from intaglio.runs.tables import rows_csv
+
+FILE, TABLE = "effects.json", "effects.csv"
+
+
+@dataclass(frozen=True)
+class TrialEffect:
+    """The effect of one trial."""
+
+    trial: str
+    predicted: float
+    """By the predictions as they are."""
+    effect: float
+    """By the corrected ones."""
+    interval: tuple[float, ...]
+    """Of the latter, 95%."""
+    treated: int
+    """Units."""
+    untreated: int
+
+
+COLUMNS = ["trial", "predicted", "effect", "low", "high", "treated", "untreated"]
+
+
+@dataclass(frozen=True)
+class DebiasedEffects:
+    """Effects of trials by one correction."""
+
+    method: str
+    reading: str
+    calibration: int
+    """Rows that it was learnt from."""
+    effects: tuple[TrialEffect, ...]
+    recovered: tuple[float | None, ...]
+    """Share of true effects that the correction finds in pseudo-trials of calibration rows, with its bounds."""
+    outside: float
+    """Share of the trials' predictions outside of the calibrated ones."""
+    warnings: tuple[str, ...]
+
+    @property
+    def statement(self) -> str:
+        """The outcome in a sentence."""
+        share, low, high = self.recovered
+        bounds = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+        first = self.effects[0]
+        one = f"the effect is {first.effect:.3g} ({first.interval[0]:.3g} to {first.interval[1]:.3g})"
+        told = one if len(self.effects) == 1 else f"{len(self.effects)} trials are corrected"
+        return f"By {self.method} {told}; in pseudo-trials it finds {share or 0:.2f}{bounds} of the true effects."
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping a trial; the keys are `COLUMNS`."""
+        return [
+            {
+                "trial": one.trial,
+                "predicted": one.predicted,
+                "effect": one.effect,
+                "low": one.interval[0],
+                "high": one.interval[1],
+                "treated": one.treated,
+                "untreated": one.untreated,
+            }
+            for one in self.effects
+        ]
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of `rows`, indexed by trial."""
+        import pandas as pd  # only who asks for a frame waits for it
+
+        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("trial")
+
+    def figures(self) -> dict[str, Any]:
+        """Counts, and the share of true effects in pseudo-trials."""
+        share, low, high = self.recovered
+        return {
+            "trials": len(self.effects),
+            "calibration": self.calibration,
+            "recovered": share,
+            "recovered_low": low,
+            "recovered_high": high,
+            "outside": self.outside,
+        }
+
+    def _repr_html_(self) -> str:
+        """Counts and a row a trial, for notebooks."""
+        return result_html(f"Effects by {self.method}", self.figures(), self.rows())
+
+    def save(self, folder: Path) -> None:
+        """Writes `effects.csv` and `effects.json`, each atomically."""
+        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+        atomic_write(folder / FILE, to_json(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> "DebiasedEffects | None":
+        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        stored = Fields.read(path, "delete it, and the same command makes it again").values
+        try:
+            return cls._of(stored)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command makes it again") from error
+
+    @classmethod
+    def _of(cls, stored: Mapping[str, Any]) -> "DebiasedEffects":
+        effects = tuple(
+            TrialEffect(
+                str(one["trial"]), float(one["predicted"]), float(one["effect"]),
+                tuple(map(float, one["interval"])), int(one["treated"]), int(one["untreated"]),
+            )
+            for one in stored["effects"]
+        )  # fmt: skip
+        recovered = tuple(None if one is None else float(one) for one in stored["recovered"])
+        if not effects or len(recovered) != 3 or any(len(one.interval) != 2 for one in effects):
+            raise ValueError("there are no effects")
+        known = {one.name: stored[one.name] for one in fields(cls)}
+        return cls(
+            **{**known, "effects": effects, "recovered": recovered, "warnings": tuple(map(str, known["warnings"]))}
+        )

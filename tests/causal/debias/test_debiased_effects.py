@@ -1,0 +1,96 @@
+"""Effects by hand, the check by pseudo-trials, intervals, tables that are refused, and files."""
+
+import numpy as np
+import pytest
+
+from debias_scenes import berkson, rows_of, trials
+from intaglio.causal.debias.family import effect_of
+from intaglio.causal.debias.methods.lcc import LinearCalibration
+from intaglio.causal.debias.methods.naive import UncorrectedPredictions
+from intaglio.causal.debias.methods.outcome_regression import OutcomeRegression
+from intaglio.causal.debias.pseudo_trials import difference, recovered_share
+from intaglio.causal.debias.result import DebiasedEffects
+from intaglio.causal.debias.rows import read_calibration, read_trials
+from intaglio.errors import BadInput
+
+
+def test_an_effect_is_a_difference_of_weighted_means():
+    given = trials(np.array([1.0, 3.0, 0.0, 2.0]), [1, 1, 0, 0], np.array([3.0, 1.0, 1.0, 1.0]))
+    assert effect_of(given, 0, given.predicted) == pytest.approx((3 * 1 + 3) / 4 - 1)
+    assert difference(np.array([1.0, 3.0, 0.0]), np.array([True, True, False])) == 2.0
+
+
+def test_an_effect_is_multiplied_by_the_inverse_of_the_slope_and_its_interval_holds_it():
+    calibration = berkson(2000)
+    source, effect = np.random.default_rng(5), 0.5
+    outcomes = source.normal(0, 1, 4000)
+    treated = np.arange(4000) % 2 == 0
+    outcomes[treated] += effect
+    predicted = 0.6 * outcomes + source.normal(0, 0.24**0.5, 4000)  # as berkson's, given the outcome
+    found = LinearCalibration(resamples=100)(calibration, trials(predicted, treated))
+    (one,) = found.effects
+    assert one.predicted == pytest.approx(0.3, abs=0.05)
+    assert one.effect == pytest.approx(0.5, abs=0.08)
+    assert one.interval[0] < effect < one.interval[1]
+    assert one.effect / one.predicted == pytest.approx(1 / 0.6, rel=0.06)
+
+
+def test_pseudo_trials_find_the_share_that_shrinkage_leaves():
+    rows = berkson(4000)
+    shares = {
+        one.name: recovered_share(one.fit, rows, 5, 0)[0]
+        for one in (UncorrectedPredictions(), OutcomeRegression(), LinearCalibration())
+    }
+    assert shares["naive"] == pytest.approx(0.6, abs=0.05)
+    assert shares["outcome-regression"] == pytest.approx(0.6, abs=0.05)
+    assert shares["lcc"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_intervals_of_many_trials_cover_their_effects():
+    covered, source = [], np.random.default_rng(1)
+    for seed in range(30):
+        outcomes, treated = source.normal(0, 1, 120), np.arange(120) % 2 == 0
+        outcomes[treated] += 0.4
+        predicted = 0.6 * outcomes + source.normal(0, 0.24**0.5, 120)
+        (one,) = LinearCalibration(resamples=100, seed=seed)(berkson(150, seed), trials(predicted, treated)).effects
+        covered.append(one.interval[0] <= 0.4 <= one.interval[1])
+    assert np.mean(covered) >= 0.8  # 0.95 is due; 24 of 30 or fewer has a chance of one in a thousand
+
+
+def test_predictions_beyond_the_calibrated_ones_and_few_rows_are_told():
+    calibration = rows_of(np.linspace(0, 1, 30), np.linspace(0, 0.5, 30))
+    given = trials(np.array([0.1, 0.2, 0.9, 0.8, 0.3, 0.4]), [1, 0, 1, 0, 1, 0])
+    (told,) = LinearCalibration(resamples=50)(calibration, given).warnings
+    assert told == "33% of the trials' predictions lie outside of those that were calibrated"
+    with pytest.raises(BadInput, match="19 calibration rows are too few; give 20 or more"):
+        LinearCalibration()(calibration[np.arange(19)], given)
+
+
+def test_tables_are_read_by_their_columns_and_what_is_wrong_is_told(tmp_path):
+    rows = [f"{k / 7},{k % 2},{'ab'[k % 4 > 1]},{1 + k}" for k in range(12)]
+    (tmp_path / "t.csv").write_text("prediction,treated,place,weight\n" + "\n".join(rows) + "\n")
+    found = read_trials(tmp_path / "t.csv", "prediction", "treated", "place", "weight")
+    assert found.names == ("a", "b")
+    assert found.predicted[3] == pytest.approx(3 / 7)
+    assert (found.weights[3], found.treated[3], found.trial[3]) == (4.0, True, 1)
+    for words, options in (
+        ("has no column 'arm'; it has: prediction, treated", {"treatment": "arm"}),
+        ("has other numbers than 0 and 1", {"treatment": "weight"}),
+        ("has no number in its row 1", {"weight": "place"}),
+        ("has weights that are not above 0", {"weight": "treated"}),
+        ("has an arm of fewer than two units", {"trial": "weight"}),
+    ):
+        with pytest.raises(BadInput, match=words):
+            read_trials(tmp_path / "t.csv", **{"prediction": "prediction", "treatment": "treated", **options})
+    again = read_calibration(tmp_path / "t.csv", "weight", "prediction")
+    assert again.truth.tolist() == [float(1 + k) for k in range(12)]
+
+
+def test_stored_and_read_again_and_a_damaged_file_is_told(tmp_path):
+    found = LinearCalibration(resamples=50)(berkson(60), trials(np.arange(8.0), np.arange(8) % 2))
+    found.save(tmp_path)
+    assert DebiasedEffects.load(tmp_path) == found
+    assert found.to_frame().loc["all", "effect"] == found.effects[0].effect
+    (tmp_path / "effects.json").write_text('{"effects": []}')
+    with pytest.raises(BadInput, match="is damaged"):
+        DebiasedEffects.load(tmp_path)
