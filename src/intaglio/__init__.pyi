@@ -78,6 +78,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
+from intaglio.causal.debias.methods.lcc import LinearCalibration as LinearCalibration
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
@@ -98,6 +99,7 @@ from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.audit.unlearning.attack.methods.seeds import OtherSeeds as OtherSeeds
+from intaglio.causal.debias.methods.outcome_regression import OutcomeRegression as OutcomeRegression
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
@@ -167,6 +169,8 @@ from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
+from intaglio.causal.debias.methods.tweedie import TweedieCorrection as TweedieCorrection
+from intaglio.causal.debias.methods.naive import UncorrectedPredictions as UncorrectedPredictions
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment

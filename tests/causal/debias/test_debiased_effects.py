@@ -41,6 +41,8 @@ def test_pseudo_trials_find_the_share_that_shrinkage_leaves():
         one.name: recovered_share(one.fit, rows, 5, 0)[0]
         for one in (UncorrectedPredictions(), OutcomeRegression(), LinearCalibration())
     }
+    exact = rows_of(np.linspace(0, 1, 200), 0.3 * np.linspace(0, 1, 200))
+    assert recovered_share(UncorrectedPredictions().fit, exact, 5, 0) == pytest.approx((0.3, 0.3, 0.3))
     assert shares["naive"] == pytest.approx(0.6, abs=0.05)
     assert shares["outcome-regression"] == pytest.approx(0.6, abs=0.05)
     assert shares["lcc"] == pytest.approx(1.0, abs=0.05)

@@ -45,7 +45,7 @@ def recovered_share(
                 estimated.append(difference(corrected, treated))
     pairs = [np.array(estimated) * np.array(true), np.array(true) ** 2]
     slope = float(pairs[0].sum() / pairs[1].sum())
-    return slope, *interval(lambda one, two: one.mean(-1) / two.mean(-1), pairs)
+    return slope, *interval(lambda one, two: one.mean(-1) / two.mean(-1), pairs, paired=True)
 
 
 def difference(outcomes: Float[ndarray, "n"], treated: ndarray) -> float:
