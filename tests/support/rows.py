@@ -30,6 +30,7 @@ MODELLESS = (
     "audit queries",
     "discover",
     "explain",
+    "explain collection",
     "explain concepts",
     "flow sample",
     "protect certify",
