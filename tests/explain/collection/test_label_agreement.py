@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from intaglio.explain.collection.caption_words import CaptionWords
-from intaglio.explain.collection.label_agreement import LabelColumn, agreement_of, purity
+from intaglio.explain.collection.label_agreement import LabelColumn, agreement_of, of_commonest
 
 
 def test_purity_is_the_share_of_the_commonest_label_of_a_box():
     boxes = np.array([5, 5, 5, 2, 2, 2, 2, 9])
     column = LabelColumn.of("kind", ["x", "x", "y", "y", "y", "z", "", "x"])
     known = column.codes >= 0
-    assert purity(boxes[known], column.codes[known]) == pytest.approx((2 + 2 + 1) / 7)
+    hits = of_commonest(boxes[known], column.codes[known])
+    assert hits.tolist() == [True, True, False, True, True, False, True]
+    assert agreement_of(boxes, column, 0).purity == hits.mean() == 5 / 7
     assert column.commonest(np.array([3, 4, 5, 6])) == ("y", pytest.approx(2 / 3))
     assert column.commonest(np.array([6])) == ("", None)
 
@@ -20,7 +22,7 @@ def test_random_boxes_have_their_exact_purity_and_p():
     """All 90 ways to put 2 + 2 + 2 labels into boxes of 2, 2 and 2: mean purity by counting, and the share as sure."""
     boxes = np.array([0, 0, 1, 1, 2, 2])
     ways = set(itertools.permutations([0, 0, 1, 1, 2, 2]))
-    expected = np.mean([purity(boxes, np.array(way)) for way in ways])
+    expected = np.mean([of_commonest(boxes, np.array(way)).mean() for way in ways])
     found = agreement_of(boxes, LabelColumn.of("kind", list("aabbcc")), 0)
     assert found.purity == 1.0
     assert found.chance == pytest.approx(expected, abs=0.03)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 from sklearn.metrics import adjusted_mutual_info_score
 
@@ -84,9 +84,13 @@ def agreement_of(boxes: Int[ndarray, "n"], column: LabelColumn, seed: int) -> Ag
     return Agreement(column.name, len(codes), _pure(found), chance, (1 + as_much) / (DRAWS + 1), information)
 
 
-def purity(boxes: Int[ndarray, "n"], codes: Int[ndarray, "n"]) -> float:
-    """The share of pictures that have the commonest label of their box; codes are 0 or more."""
-    return _pure(_counts(boxes, codes))
+def of_commonest(boxes: Int[ndarray, "n"], codes: Int[ndarray, "n"]) -> Bool[ndarray, "n"]:
+    """Whether each picture has the commonest label of its box, the first of several; codes are 0 or more.
+
+    Its mean is the purity of the boxes.
+    """
+    _, inside = np.unique(boxes, return_inverse=True)
+    return codes == _counts(boxes, codes).argmax(1)[inside]
 
 
 def _counts(boxes: Int[ndarray, "n"], codes: Int[ndarray, "n"]) -> Int[ndarray, "b c"]:
