@@ -52,5 +52,6 @@ def test_words_of_a_group_are_those_beyond_their_share_of_all():
     assert words.of(np.array([0, 1])) == ("cat", "noto", "style")
     assert words.of(np.array([2, 3])) == ("dog", "style")
     assert words.of(np.array([0])) == ("hat", "cat", "noto")
+    assert words.of(np.array([0]), among=np.array([0, 1])) == ("hat",)
     assert words.of(np.array([4])) == ()
     assert words.of(np.arange(5)) == ()

@@ -73,12 +73,12 @@ def collection_page(run: RunData, found: CollectionMap, page_folder: Path) -> Co
                 Shown(album.thumb(run.folder / "images" / f"box-{number:02d}.png"), ""),
                 _name(found, node),
                 _more(found, node),
-                [BoxView(None, _name(found, one), _more(found, one)) for one in _inside(found, views, node)],
+                [BoxView(None, _name(found, one, node), _more(found, one)) for one in _inside(found, views, node)],
             )
             for number, node in enumerate(found.boxes)
         ],
         boxes_text="The same boxes as a list, each with the picture nearest to its mean, and with those that it opens "
-        "into. A box is named by the words that are commoner in its captions than in all.",
+        "into. A box is named by the words that are commoner in its captions than in those of the box that it lies in.",
         classes=_classes(found),
         classes_text="For each label, the box with most of its pictures.",
         limits=LIMITS,
@@ -90,12 +90,12 @@ def _inside(found: CollectionMap, views: Sequence[View], node: int) -> Sequence[
     return next((view.boxes for view in views if view.node == node), ()) if node != found.tree.root else ()
 
 
-def _name(found: CollectionMap, node: int) -> str:
-    """A box's words, else its first label, else the name of a picture of it."""
+def _name(found: CollectionMap, node: int, above: int | None = None) -> str:
+    """Words that are commoner in a box than in the one above it, else its first label, else a picture's name."""
     members = found.tree.members(node)
     if len(members) == 1:
         return one_line(found.names[int(members[0])])
-    if words := found.words.of(members):
+    if words := found.words.of(members, None if above is None else found.tree.members(above)):
         return ", ".join(words)
     told = [column.commonest(members)[0] for column in found.labels]
     return one_line(next((one for one in told if one), f"such as {found.names[int(members[0])]}"))
@@ -126,7 +126,7 @@ def _data(found: CollectionMap, views: Sequence[View], sheet: Any) -> Markup:
             first, last = np.searchsorted(starts, [start, start + int(found.tree.counts[node])]).tolist()
             rectangles = [number for plane in view.planes for number in plane.rectangles[place]]
             boxes.append([opens, first, last - first, len(labels), *rectangles])
-            labels.append([_name(found, node), _more(found, node)])
+            labels.append([_name(found, node, view.node), _more(found, node)])
         drawn.append([view.above, *(n for plane in view.planes for n in (plane.columns, plane.rows)), boxes])
     columns = sheet_columns(len(found.tiles))
     side = 0 if sheet is None else sheet[1][0] // columns
