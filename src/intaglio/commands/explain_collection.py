@@ -112,7 +112,7 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
         return cast("CollectionMapper", self.method)
 
     def _source(self, images: "ImageSet") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
-        """Where features come from, and how a run describes it."""
+        """The source of features, and how a run describes it."""
         from intaglio.explain.collection.picture_columns import read_features
         from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
 

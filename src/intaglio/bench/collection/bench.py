@@ -36,7 +36,7 @@ MOST, QUICK = 223, 100
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionBench:
-    """Boxes of maps against labels that the maps were not made from: purity, chance, mutual information.
+    """Boxes of maps against labels that they were not made from: purity, chance, mutual information.
 
     Pictures of all four artists, of subjects that no embedded classifier has seen, are arranged by descriptors of the
     embedded encoder and by what the embedded classifier's heads take. `purity` is the share of pictures with the
@@ -50,7 +50,7 @@ class CollectionBench:
     """100 pictures; under a minute."""
     boxes: int = 16
     """Boxes K, 2 to 64."""
-    pictures: int = MOST
+    pictures: int = 223
     """Pictures to arrange, 64 to 223, with --quick at most 100."""
     seed: int = 0
     """Of starts, projections and random boxes, from 0."""

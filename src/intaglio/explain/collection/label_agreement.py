@@ -53,7 +53,7 @@ class LabelColumn:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class LabelAgreement:
     """Agreement of boxes with one label."""
 
     column: str
@@ -69,7 +69,7 @@ class Agreement:
     """Mutual information of boxes and labels, adjusted for chance: 0 for random boxes, 1 for equal parts."""
 
 
-def agreement_of(boxes: Int[ndarray, "n"], column: LabelColumn, seed: int) -> Agreement | None:
+def agreement_of(boxes: Int[ndarray, "n"], column: LabelColumn, seed: int) -> LabelAgreement | None:
     """Agreement of boxes with a label; None where fewer than two labels are known."""
     known = column.codes != UNKNOWN
     inside, codes = boxes[known], column.codes[known]
@@ -81,7 +81,7 @@ def agreement_of(boxes: Int[ndarray, "n"], column: LabelColumn, seed: int) -> Ag
     as_much = sum(_entropy_sum(one) >= _entropy_sum(found) - 1e-9 for one in drawn)
     chance = float(np.mean([_pure(one) for one in drawn]))
     information = float(adjusted_mutual_info_score(codes, inside))
-    return Agreement(column.name, len(codes), _pure(found), chance, (1 + as_much) / (DRAWS + 1), information)
+    return LabelAgreement(column.name, len(codes), _pure(found), chance, (1 + as_much) / (DRAWS + 1), information)
 
 
 def of_commonest(boxes: Int[ndarray, "n"], codes: Int[ndarray, "n"]) -> Bool[ndarray, "n"]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.explain.collection.caption_words import CaptionWords
-from intaglio.explain.collection.label_agreement import Agreement, LabelColumn
+from intaglio.explain.collection.label_agreement import LabelAgreement, LabelColumn
 from intaglio.explain.collection.merge_tree import MergeTree
 from intaglio.files import atomic_write
 from intaglio.images.notebook import result_html
@@ -35,7 +35,7 @@ class CollectionMap:
     method: str
     reading: str
     features: str
-    """What the tree is made from, in words."""
+    """The features that the tree is made from, in words."""
     names: tuple[str, ...]
     """Of pictures, in the order of the leaves' numbers."""
     captions: tuple[str | None, ...]
@@ -43,7 +43,7 @@ class CollectionMap:
     """Boxes K that a node falls into."""
     tree: MergeTree
     labels: tuple[LabelColumn, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[LabelAgreement, ...]
     """Of the boxes with those labels that at least two pictures have."""
     tiles: tuple[int, ...]
     """Nodes with one tile each on the page, from left to right: pictures, or clusters of them where there are many."""
@@ -154,7 +154,7 @@ class CollectionMap:
         found = cls(
             str(about["method"]), str(about["reading"]), str(about["features"]), tuple(map(str, about["names"])),
             captions, int(about["count"]), tree, labels,
-            tuple(Agreement(**one) for one in about["agreements"]), *places,
+            tuple(LabelAgreement(**one) for one in about["agreements"]), *places,
         )  # fmt: skip
         found._check()
         return found

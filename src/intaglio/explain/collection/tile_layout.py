@@ -28,7 +28,7 @@ class Plane:
 
 
 @dataclass(frozen=True)
-class View:
+class TreemapView:
     """A node that is opened: the boxes that it falls into, and where they lie."""
 
     node: int
@@ -42,7 +42,7 @@ class View:
     """On a large screen and on a small one."""
 
 
-def treemap_views(tree: MergeTree, tiles: Sequence[int], boxes: int) -> list[View]:
+def treemap_views(tree: MergeTree, tiles: Sequence[int], boxes: int) -> list[TreemapView]:
     """The views of all nodes that can be opened, each after the one that it is a box of.
 
     Args:
@@ -58,10 +58,10 @@ def treemap_views(tree: MergeTree, tiles: Sequence[int], boxes: int) -> list[Vie
         number[node] = len(cuts)
         cuts.append((node, above, tree.cut(boxes, node, closed)))
         waiting += [(one, number[node]) for one in cuts[-1][2] if one not in closed and one != node]
-    found = list[View]()
+    found = list[TreemapView]()
     for node, above, below in cuts:
         planes = tuple(_fitting_plane(tree, starts, node, below, aspect) for aspect in (WIDE, NARROW))
-        found.append(View(node, above, tuple(below), tuple(number.get(one, -1) for one in below), planes))
+        found.append(TreemapView(node, above, tuple(below), tuple(number.get(one, -1) for one in below), planes))
     return found
 
 
@@ -90,7 +90,7 @@ def _fits(columns: int, aspect: float, tiles: int, boxes: int) -> bool:
 
 
 def _below(tree: MergeTree, starts: Sequence[int], node: int) -> int:
-    """How many of the sorted places lie among the node's leaves."""
+    """The number of sorted places that lie among the node's leaves."""
     first = int(tree.starts[node])
     return bisect_left(starts, first + int(tree.counts[node])) - bisect_left(starts, first)
 

@@ -313,7 +313,7 @@ class CollectionPage(Page):
     sheet: Markup | None
     """Address of the picture with all thumbnails; None where the run did not keep it."""
     data: Markup
-    """What the page's script draws from, as JSON."""
+    """All that the page's script draws, as JSON."""
     map_text: str
     boxes: Sequence[BoxView]
     boxes_text: str

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.result import CollectionMap
-from intaglio.explain.collection.tile_layout import View, treemap_views
+from intaglio.explain.collection.tile_layout import TreemapView, treemap_views
 from intaglio.explain.collection.tile_sheet import SHEET, sheet_columns
 from intaglio.printable import one_line
 from intaglio.report.kit.format import count, decimal, rate_text, title
@@ -85,7 +85,7 @@ def collection_page(run: RunData, found: CollectionMap, page_folder: Path) -> Co
     )
 
 
-def _inside(found: CollectionMap, views: Sequence[View], node: int) -> Sequence[int]:
+def _inside(found: CollectionMap, views: Sequence[TreemapView], node: int) -> Sequence[int]:
     """The boxes that a node opens into; none for one that is not opened."""
     return next((view.boxes for view in views if view.node == node), ()) if node != found.tree.root else ()
 
@@ -115,8 +115,8 @@ def _more(found: CollectionMap, node: int) -> str:
     return one_line("; ".join(parts))
 
 
-def _data(found: CollectionMap, views: Sequence[View], sheet: Any) -> Markup:
-    """What the script draws, as JSON that no text can break out of: views and boxes as nested arrays of integers."""
+def _data(found: CollectionMap, views: Sequence[TreemapView], sheet: Any) -> Markup:
+    """JSON of all that the script draws, which no text can break out of: views and boxes as nested arrays of integers."""
     starts = np.array([found.tree.starts[one] for one in found.tiles])
     labels, drawn = list[list[str]](), list[list[Any]]()
     for view in views:
