@@ -116,7 +116,7 @@ def _more(found: CollectionMap, node: int) -> str:
 
 
 def _data(found: CollectionMap, views: Sequence[TreemapView], sheet: Any) -> Markup:
-    """JSON of all that the script draws, which no text can break out of: views and boxes as nested arrays of integers."""
+    """JSON of all that the script draws, which no text can break out of: views as nested arrays of integers."""
     starts = np.array([found.tree.starts[one] for one in found.tiles])
     labels, drawn = list[list[str]](), list[list[Any]]()
     for view in views:
