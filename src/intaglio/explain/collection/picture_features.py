@@ -15,6 +15,7 @@ from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.module_outputs import outputs_of
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.runs.plain_json import digest
+from intaglio.runs.tensors import tensor_hash
 
 
 class FeatureSource(ABC):
@@ -97,9 +98,10 @@ class TabledFeatures(FeatureSource):
     """
 
     def __init__(self, names: Sequence[str], rows: Float[ndarray, "n d"], told: str = "given features"):
-        self._rows = dict(zip(names, torch.from_numpy(rows).float(), strict=True))
+        given = torch.from_numpy(rows).float()
+        self._rows = dict(zip(names, given, strict=True))
         self._told = told
-        self._hash = digest([list(names), rows.tolist()])
+        self._hash = digest([list(names), tensor_hash(given)])
 
     @property
     def name(self) -> str:
