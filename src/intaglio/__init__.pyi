@@ -29,6 +29,7 @@ from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
+from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
@@ -71,6 +72,7 @@ from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiff
 from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
 from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDivergence
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
+from intaglio.explain.collection.methods.kmeans import KMeansMap as KMeansMap
 from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME
@@ -156,6 +158,7 @@ from intaglio.protect.fingerprint.methods.stable_signature import StableSignatur
 from intaglio.audit.components.methods.switched_off import SwitchedOff as SwitchedOff
 from intaglio.audit.components.methods.switched_on import SwitchedOn as SwitchedOn
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
+from intaglio.explain.collection.methods.tsne import TSNEMap as TSNEMap
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
 from intaglio.audit.selection.methods.tarot import Tarot as Tarot

@@ -229,6 +229,11 @@ VERBS: dict[str, Verb] = {
         "show which places of a picture a classifier's score comes from",
         Methods("explain.methods"),
     ),
+    "explain collection": Verb(
+        "intaglio.commands.explain_collection:ExplainCollection",
+        "arrange a collection of pictures as a map of boxes that are opened",
+        Methods("explain.collection.methods"),
+    ),
     "explain concepts": Verb(
         "intaglio.commands.explain_concepts:ExplainConcepts",
         "find what pictures of a class share, by how much a classifier's score owes to it",

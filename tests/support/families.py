@@ -49,6 +49,9 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.collection.label_agreement import LabelColumn
+from intaglio.explain.collection.picture_features import LayerFeatures
+from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.result import Attributions
 from intaglio.explain.words.result import WordMaps
@@ -748,6 +751,34 @@ def _words_file(found: WordMaps, folder: Path) -> tuple[Numbers, Numbers]:
     return _words(found), _words(WordMaps.load(folder))
 
 
+def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
+    images = explain_scenes.pictures(7)
+    labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
+    return method(LayerFeatures(explain_scenes.untrained()), images, [labels], run=run)
+
+
+def _mapped(found: CollectionMap) -> Numbers:
+    told = [[one.purity, one.chance, one.p, one.information] for one in found.agreements]
+    arrays = {"merges": found.tree.merges, "heights": found.tree.heights, "told": np.array(told)}
+    arrays |= {f"{one.name} {k}": codes for one in found.labels for k, codes in enumerate((one.codes, one.predicted))}
+    shown = {"tiles": found.tiles, "medoids": (*found.tile_medoids, *found.box_medoids)}
+    names = {"names": torch.tensor([int(name) for name in found.names])}
+    return {
+        **{name: torch.from_numpy(one.copy()) for name, one in arrays.items()},
+        **{name: torch.tensor(one) for name, one in shown.items()},
+        **names,
+    }
+
+
+def _mapped_file(found: CollectionMap, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = CollectionMap.load(folder)
+    assert stored is not None
+    assert stored.rows() == found.rows()
+    return _mapped(found), _mapped(stored)
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -808,6 +839,7 @@ FAMILIES = {
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "causal debias": Family(lambda folder: (), _debias, _effects, _effects_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
+    "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),

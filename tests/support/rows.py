@@ -31,6 +31,7 @@ MODELLESS = (
     "causal debias",
     "discover",
     "explain",
+    "explain collection",
     "explain concepts",
     "flow sample",
     "protect certify",

@@ -141,8 +141,10 @@ def _digest(text: str) -> str:
 @cache
 def report_policy() -> str:
     """The content policy of reports: their own style and script, embedded pictures, and nothing from elsewhere."""
-    text = files("intaglio.report").joinpath("templates", "base.html.j2").read_text(encoding="utf-8")
-    scripts = " ".join(f"'sha256-{_digest(script)}'" for script in SCRIPT.findall(text))
+    templates = files("intaglio.report").joinpath("templates")
+    texts = [templates.joinpath(name).read_text(encoding="utf-8") for name in ("base.html.j2", "treemap.js.j2")]
+    found = [*SCRIPT.findall(texts[0]), texts[1]]
+    scripts = " ".join(f"'sha256-{_digest(script)}'" for script in found)
     return (
         f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"

@@ -24,6 +24,7 @@ VERBS = {
     "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
     "causal debias": "Effects from predicted outcomes",
+    "explain collection": "A map of a collection",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",

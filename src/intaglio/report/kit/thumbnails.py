@@ -46,6 +46,7 @@ class Album:
 
     def __init__(self, folder: Path, count: int, budget: int = 2_200_000, run: Path | None = None):
         self.folder, self.run = folder, (run or folder).resolve()
+        self.budget = budget
         self.share = int(budget / max(count, 1) * 3 / 4)
 
     def thumb(self, picture: Path | None) -> Thumb | None:
@@ -61,6 +62,14 @@ class Album:
             height=size[1],
             pixelated=max(image.size) <= PIXEL_ART_SIDE and size == image.size,
         )
+
+    def whole(self, picture: Path) -> tuple[str, tuple[int, int]] | None:
+        """A WebP picture of the run as it is, as a data URI, and its size; None where it is none within the budget."""
+        size = None if (image := self._read(picture)) is None else image.size
+        data = b"" if size is None else picture.read_bytes()
+        if size is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) * 4 / 3 > self.budget:
+            return None
+        return f"data:image/webp;base64,{base64.b64encode(data).decode()}", size
 
     def _read(self, picture: Path) -> Image.Image | None:
         try:

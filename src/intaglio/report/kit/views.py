@@ -294,6 +294,35 @@ class ConceptPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class BoxView:
+    """One box of a map: its text, and those of the boxes that it falls into."""
+
+    picture: Shown | None
+    """The picture nearest to its mean; None below the first boxes."""
+    text: str
+    more: str
+    """Purity and wrong answers; empty where no labels are known."""
+    inside: Sequence["BoxView"] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionPage(Page):
+    """A map of a collection."""
+
+    sheet: Markup | None
+    """Address of the picture with all thumbnails; None where the run did not keep it."""
+    data: Markup
+    """All that the page's script draws, as JSON."""
+    map_text: str
+    boxes: Sequence[BoxView]
+    boxes_text: str
+    classes: PageTable | None
+    """A row a label; None where none are known."""
+    classes_text: str
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueriesPage(Page):
     """An audit of an engine that answers counting queries."""

@@ -1,0 +1,1 @@
+"""`intaglio bench collection`."""

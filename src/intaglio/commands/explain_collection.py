@@ -1,0 +1,189 @@
+"""`intaglio explain collection METHOD`: a map of a collection of pictures, which is opened box by box."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+import tyro
+
+from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
+from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from intaglio.explain.collection.family import CollectionMapper
+    from intaglio.explain.collection.label_agreement import LabelColumn
+    from intaglio.explain.collection.picture_features import FeatureSource
+    from intaglio.explain.collection.result import CollectionMap
+    from intaglio.images.folder import Listing
+    from intaglio.images.image_set import ImageSet
+    from intaglio.runs.run import Run
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
+    """Arrange a collection of pictures as a map of boxes, each of which opens into further ones.
+
+    The report is a page with the map. Boxes are made from the pictures' features alone; captions name them, and labels,
+    where they are given, say how pure they are. The same command again goes on where a killed one was.
+    """
+
+    picture_folders: ClassVar[tuple[str, ...]] = ("images",)
+    method: tyro.conf.OmitArgPrefixes[M]
+    images: Path
+    """The pictures: a folder; captions beside them are used to name boxes."""
+    similarity: str = "embedded"
+    """Encoder whose descriptors are the features: embedded, trained on emoji, or a path as in intaglio extract."""
+    network: Path | None = None
+    """Classifier whose numbers are the features in place of an encoder's: a .safetensors file that Intaglio wrote, a
+    folder of transformers with an image classifier, or a TorchScript file."""
+    layer: str = ""
+    """Module of the network whose mean maps are taken, such as stages.3; empty takes what its head takes."""
+    features: Path | None = None
+    """Features in place of any network's: a CSV file with a column picture and numbers, or an .npz with names and
+    features."""
+    labels: Path | None = None
+    """Labels of pictures to measure boxes by: a CSV file with a column picture and others, such as kind."""
+    predictions: Path | None = None
+    """Answers of a classifier, in columns of the same names, for the share of wrong ones in a box."""
+    resolution: int = 64
+    """Pixels of a side to which pictures are read, from 16; a network's own."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16:
+            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for inputs that exclude or want each other."""
+        given = [flag for flag in ("network", "features") if getattr(self, flag) is not None]
+        given += ["similarity"] if self.similarity != "embedded" else []
+        if len(given) > 1:
+            raise BadInput(f"--{given[0]} and --{given[1]} both give features; leave one of them out")
+        if self.layer and self.network is None:
+            raise BadInput("--layer is of a network; give it with --network")
+        if self.similarity == "ssim":
+            raise BadInput("ssim has no descriptors to arrange pictures by; give --similarity embedded, or an encoder")
+        if self.predictions is not None and self.labels is None:
+            raise BadInput("--predictions are wrong or right beside labels; give these with --labels")
+
+    def check_listed(self, listed: "Mapping[str, Listing]") -> None:
+        """Raises `BadInput` for tables that do not fit the pictures' names."""
+        from intaglio.explain.collection.picture_columns import read_features
+
+        names = [entry.name for entry in listed["images"].entries]
+        self._label_texts(names)
+        if self.features is not None and not self.skip_bad:
+            read_features(self.features, names)
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.explain.collection.cost import collection_plan
+        from intaglio.explain.collection.result import CollectionMap
+
+        images = self.load_pictures(self.images, self.resolution)
+        source, known = self._source(images)
+        columns = self._columns(images)
+        plan = collection_plan(self._method, source, images, self.device)
+        if self.dry_run and self.ends_with(plan):
+            return 0
+        settings = {**asdict(cast(Any, self.method)), "layer": self.layer, "resolution": self.resolution}
+        known |= {"images": described(self.images, images.fingerprint), "captions": _captions(images), **self._tables()}
+        with self.open_run("explain", f"collection-{self._method.name}", settings, known, seed=settings["seed"]) as run:
+            folder = Path(run.folder or ".")
+            if run.status != "done":
+                self.begin(run, plan)
+                for warning in images.warnings:
+                    run.warn(warning)
+                found = self._method(source, images, columns, run=run)
+                _save_pictures(found, images, run)
+                found.save(folder)
+                kept = ("collection.safetensors", "boxes.csv", "pictures.csv", "tiles.webp", "images")
+                run.finish(found.figures(), kept)
+        _report(cast("CollectionMap", CollectionMap.load(folder)), folder)
+        return 0
+
+    @property
+    def _method(self) -> "CollectionMapper":
+        return cast("CollectionMapper", self.method)
+
+    def _source(self, images: "ImageSet") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
+        """The source of features, and how a run describes it."""
+        from intaglio.explain.collection.picture_columns import read_features
+        from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
+
+        if self.features is not None:
+            rows = read_features(self.features, images.names)
+            given: FeatureSource = TabledFeatures(images.names, rows)
+            return given, {"features": described(self.features, given.hash)}
+        if self.network is not None:
+            from intaglio.models.image_classification import load_scored, network_hash
+
+            scored = load_scored(self.network, side=self.resolution, device=self.device)
+            if self.layer:
+                scored.check_layers()
+                scored.layer(self.layer)
+            return LayerFeatures(scored, self.layer), {"network": described(self.network, network_hash(self.network))}
+        from intaglio.metrics.similarity.measures import Embedding, load_similarity
+
+        encoder = cast(Embedding, load_similarity(self.similarity, self.device))
+        return EncodedFeatures(encoder), {"similarity": described(self.similarity, encoder.hash)}
+
+    def _label_texts(self, names: "list[str]") -> dict[str, tuple[list[str], list[str] | None]]:
+        """Labels and answers by column. Raises `BadInput` for tables that do not fit the names or each other."""
+        from intaglio.explain.collection.picture_columns import read_labels
+
+        if self.labels is None:
+            return {}
+        labels = read_labels(self.labels, names)
+        answers = {} if self.predictions is None else read_labels(self.predictions, names)
+        if self.predictions is not None and not answers.keys() & labels.keys():
+            few = ", ".join(labels)
+            raise BadInput(f"{self.predictions} has none of the columns of --labels ({few}); name them alike")
+        return {name: (texts, answers.get(name)) for name, texts in labels.items()}
+
+    def _columns(self, images: "ImageSet") -> "list[LabelColumn]":
+        from intaglio.explain.collection.label_agreement import LabelColumn
+
+        return [LabelColumn.of(name, *texts) for name, texts in self._label_texts(list(images.names)).items()]
+
+    def _tables(self) -> dict[str, dict[str, str]]:
+        from intaglio.files import file_hash
+
+        given = {"labels": self.labels, "predictions": self.predictions}
+        return {name: described(path, file_hash(path)) for name, path in given.items() if path is not None}
+
+
+def _captions(images: "ImageSet") -> dict[str, str]:
+    return described("beside the pictures", images.captions_hash)
+
+
+def _save_pictures(found: "CollectionMap", images: "ImageSet", run: "Run") -> None:
+    """Store the sheet of all tiles, and the picture of each box."""
+    from intaglio.explain.collection.tile_sheet import SHEET, thumbnails, tile_sheet
+    from intaglio.files import atomic_write
+
+    place = {name: k for k, name in enumerate(images.names)}
+    chosen = [place[found.names[one]] for one in found.tile_medoids]
+    atomic_write(Path(run.folder or ".") / SHEET, tile_sheet(thumbnails(images.pixels[chosen]))[0])
+    for number, one in enumerate(found.box_medoids):
+        run.save_image(f"box-{number:02d}", images.pixels[place[found.names[one]]])
+
+
+def _report(found: "CollectionMap", folder: Path) -> None:
+    """Print a line a box, and write the report."""
+    from intaglio.report import write_report
+
+    names = [one.name for one in found.labels]
+    rows = []
+    for row in found.rows():
+        told = [f"{row[name]} {row[f'{name} purity']:.2f}" if row[name] else "-" for name in names]
+        rows.append((str(row["box"]), str(row["pictures"]), row["words"] or "-", *told, row["medoid"]))
+    say(table([("box", "pictures", "commoner words", *names, "middle picture"), *rows]))
+    say()
+    say(found.statement)
+    say(str(write_report(folder)))

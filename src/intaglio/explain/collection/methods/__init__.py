@@ -1,0 +1,1 @@
+"""Methods that arrange a collection of pictures, one file each."""
