@@ -234,6 +234,11 @@ VERBS: dict[str, Verb] = {
         "find what pictures of a class share, by how much a classifier's score owes to it",
         Methods("explain.concepts.methods"),
     ),
+    "explain directions": Verb(
+        "intaglio.commands.explain_directions:ExplainDirections",
+        "find directions of a denoiser's activations, and show pictures led along them",
+        Methods("explain.directions.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -24,6 +24,7 @@ VERBS = {
     "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
     "explain concepts": "Concepts of a classifier",
+    "explain directions": "Directions of a denoiser",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
