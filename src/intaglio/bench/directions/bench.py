@@ -27,10 +27,11 @@ from intaglio.verbs import VERBS
 
 VERB, HEAD = "explain directions", "artist"
 SITES = ("mid_block", "up_blocks.0")
-STRENGTHS = (-4.0, -2.0, 2.0, 4.0)
+STRENGTHS, QUICK_STRENGTHS = (-4.0, -2.0, 2.0, 4.0), (-4.0, 4.0)
 SAMPLES, PICTURES, COUNT = 300, 50, 3
 QUICK_SAMPLES, QUICK_PICTURES, QUICK_COUNT = 64, 8, 2
 QUICK_TARGETS = ("openmoji",)
+QUICK_JACOBIAN = {"every": 10, "iterations": 5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class DirectionsBench:
     """
 
     quick: bool = False
-    """One artist, 8 pictures and 64 samples: minutes."""
+    """One artist, 8 pictures at the outermost strengths alone, and 64 samples: minutes."""
     rows: tuple[str, ...] = ()
     """Rows to measure, such as "labelled mid_block"; none takes all."""
     seed: int = 0
@@ -99,10 +100,11 @@ class DirectionsBench:
         Raises `BadInput` for a row that there is not.
         """
         samples, count = (QUICK_SAMPLES, QUICK_COUNT) if self.quick else (SAMPLES, COUNT)
+        changes = {"seed": self.seed, "samples": samples, "count": count, **(QUICK_JACOBIAN if self.quick else {})}
         found = {}
         for site in SITES:
             for name in VERBS[VERB].methods:
-                method = default_method(VERB, name, seed=self.seed, samples=samples, count=count, site=site)
+                method = default_method(VERB, name, site=site, **changes)
                 found[f"{name} {site}" if method.place == site else name] = method
         if unknown := [name for name in self.rows if name not in found]:
             raise BadInput(f"there is no row called {unknown[0]!r}; choose from: {', '.join(found)}")
@@ -130,7 +132,8 @@ class DirectionsBench:
 
             judge = DirectionJudge(target, {target: score})
             directions = method(model, [""], seeds=seeds, judge=judge, run=run)
-            options: dict[str, Any] = {"strengths": STRENGTHS, "similarity": load_similarity("embedded")}
+            strengths = QUICK_STRENGTHS if self.quick else STRENGTHS
+            options: dict[str, Any] = {"strengths": strengths, "similarity": load_similarity("embedded")}
             led = lead_pictures(model, directions, [""], seeds, judge=judge, seed=self.seed, **options)
             found.append(led_figures(led, chosen=directions.count > 1))
         return found

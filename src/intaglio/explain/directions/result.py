@@ -30,8 +30,8 @@ FILE, TABLE, LED = "directions.safetensors", "directions.csv", "led.json"
 COLUMNS = [
     "direction", "number", "agreement", "change", "change_low", "change_high", "spearman", "similarity",
 ]  # fmt: skip
-LEAST_AGREEMENT = 0.5
-"""|cosine| of the halves' directions below which one is not worth being read."""
+LEAST_AGREEMENT = 0.3
+"""|cosine| of the halves' directions below which one is of the samples more than of the model."""
 CONTROL = "random"
 """Name of the random direction as long as the first one."""
 
@@ -76,8 +76,8 @@ class Directions:
         """What speaks against a direction, in sentences."""
         loose = [k for k, value in enumerate(self.agreement) if not isnan(value) and value < LEAST_AGREEMENT]
         return tuple(
-            f"direction {k + 1} of one half of the samples is not that of the other half (|cosine| "
-            f"{self.agreement[k]:.2f}), so it says little of the model; draw more --samples"
+            f"direction {k + 1} of one half of the samples is hardly that of the other half (|cosine| "
+            f"{self.agreement[k]:.2f}), so that other samples would give another one; draw more --samples"
             for k in loose
         )
 

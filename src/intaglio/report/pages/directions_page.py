@@ -46,7 +46,7 @@ def directions_page(run: RunData, found: LedPictures, page_folder: Path) -> Conc
         lead=found.statement,
         keys=[
             Key("Site", about.site, drawn),
-            Key("Strengths", f"{found.strengths[0]:g} to {found.strengths[-1]:g}", f"1 is {about.unit}"),
+            Key("Strengths", f"{decimal(found.strengths[0])} to {decimal(found.strengths[-1])}", f"1 is {about.unit}"),
             Key(
                 "Pictures", str(len(found.seeds)), "of seeds that no direction was found in" if not about.seeds else ""
             ),
@@ -57,7 +57,10 @@ def directions_page(run: RunData, found: LedPictures, page_folder: Path) -> Conc
         table_text=f"A direction is {about.reading}.{followed} Similarity is that of pictures at the outermost "
         "strengths with the same ones led nowhere, by an encoder.",
         pictures=[
-            (f"{name[0].upper()}{name[1:]}: {found.prompts[k] or 'no prompt'}", _shown(run, found, d, k, album))
+            (
+                f"{name.capitalize()}, picture {k + 1}: {found.prompts[k] or 'no prompt'}",
+                _shown(run, found, d, k, album),
+            )
             for d, name in enumerate(found.names)
             for k in range(len(found.seeds))
         ],
@@ -91,6 +94,6 @@ def _shown(run: RunData, found: LedPictures, d: int, k: int, album: Album) -> li
     images = run.folder / "images"
     names = [f"{d}-{a}-{k}" if level else f"plain-{k}" for a, level in enumerate(found.strengths)]
     return [
-        Shown(album.thumb(images / f"{name}.png"), f"{level:g}")
+        Shown(album.thumb(images / f"{name}.png"), decimal(level))
         for name, level in zip(names, found.strengths, strict=True)
     ]
