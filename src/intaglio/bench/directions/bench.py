@@ -81,7 +81,7 @@ class DirectionsBench:
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The rows as a table."""
-        lines = [("row", "change", "95%", "control", "rank", "trend", "kept", "kept, control")]
+        lines: list[tuple[str, ...]] = [("row", "change", "95%", "control", "rank", "trend", "kept", "kept, control")]
         for name, row in figures["rows"].items():
             low, high = row["interval"]
             bounds = "-" if low is None else f"{low:.2f} to {high:.2f}"

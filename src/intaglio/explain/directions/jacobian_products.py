@@ -45,7 +45,7 @@ class SiteJacobian:
         """U J of m vectors u, by backward differentiation, on the CPU."""
         held = self._held(len(images))
         with _differentiable():
-            noise, back = vjp(self._noise, held)
+            noise, back = vjp(self._noise, held)[:2]
             (found,) = back(images.reshape(noise.shape).to(noise))
         return found.float().cpu()
 

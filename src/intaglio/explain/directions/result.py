@@ -99,7 +99,9 @@ class Directions:
             return None
         tensors, about = read
         try:
-            words = [str(about[name]) for name in ("method", "reading", "unit", "number", "model", "site")]
+            method, reading, unit, number, model, site = (
+                str(about[name]) for name in ("method", "reading", "unit", "number", "model", "site")
+            )
             shifts, steps = tensors["shifts"].float(), int(about["steps"])
             numbers, agreement = (_numbers(about[name]) for name in ("numbers", "agreement"))
             if shifts.dim() < 4 or not bool(shifts.isfinite().all()):
@@ -107,7 +109,8 @@ class Directions:
             if shifts.shape[2] != steps or not len(numbers) == len(agreement) == shifts.shape[1] > 0:
                 raise ValueError("the shifts do not fit the steps and numbers")
             seeds = tuple(int(one) for one in about["seeds"])
-            return cls(*words, steps, float(about["guidance"]), shifts, numbers, agreement, seeds)
+            walk = site, steps, float(about["guidance"])
+            return cls(method, reading, unit, number, model, *walk, shifts, numbers, agreement, seeds)
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise BadInput(f"{path} is damaged ({error}); find the directions again") from error
 
