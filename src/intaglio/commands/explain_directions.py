@@ -53,7 +53,7 @@ class ExplainDirections(DryRun, ModelAndLoRA, InRun, Generic[M]):
     file is a program, and is run only where all it can do is compute."""
     found: Path | None = None
     """A finished run of this method, or its directions.safetensors, whose directions lead the pictures in place of new
-    ones."""
+    ones, at the site, the steps and the guidance that they were found at."""
 
     def __post_init__(self) -> None:
         if self.prompt and self.prompts is not None:
@@ -79,7 +79,8 @@ class ExplainDirections(DryRun, ModelAndLoRA, InRun, Generic[M]):
         asked, found = self._asked(), self._found()
         model = self.noted_model(self.device)
         judge = self._judge(model)
-        self._method.check(model, asked, judge)
+        if found is None:
+            self._method.check(model, asked, judge)
         directions = (self._method.planned_directions if found is None else found.count) + 1
         options: dict[str, Any] = {"found": found is not None}
         plan = directions_plan(self._method, model, self.pictures, self.strengths, directions, **options)

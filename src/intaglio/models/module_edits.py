@@ -62,7 +62,9 @@ def edited(network: nn.Module, edits: Sequence[ModuleEdit], t: int | float, rows
 
 def _hook(edit: ModuleEdit, t: int | float, rows: slice) -> Callable[[nn.Module, Any, Any], Any]:
     def changed(module: nn.Module, given: Any, output: Any) -> Any:
-        whole: Tensor = output[0] if isinstance(output, tuple) else output
+        whole = output[0] if isinstance(output, tuple) else output
+        if not isinstance(whole, Tensor):
+            raise BadInput(f"{edit.site} gives no tensor that could be edited; name a module that does")
         part = whole if rows == ALL else whole[rows]
         found = edit.change(part, t)
         if found is part:

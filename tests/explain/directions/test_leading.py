@@ -69,6 +69,9 @@ def test_each_picture_is_led_by_its_own_shifts_where_they_are_of_pictures(model)
         np.testing.assert_allclose(one.scores[0, :, 0], whole.scores[0, :, k], atol=1e-5)
     with pytest.raises(BadInput, match="are of their own pictures alone"):
         led(model, both, (5, 7))
+    small = Directions(**{**vars(both), "shifts": both.shifts[:1, ..., :1], "seeds": ()})
+    with pytest.raises(BadInput, match="find directions of this model"):
+        led(model, small, (5, 6))
 
 
 def test_a_killed_run_goes_on_with_the_same_numbers(model, tmp_path):

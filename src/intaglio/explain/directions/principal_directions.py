@@ -17,12 +17,11 @@ def principal_directions(
     number. With `joint`, the values of all steps are one long vector, so that a direction is the same component at
     every step, and its share that of the variance of all. Fewer directions than asked for are filled up with zeros.
     """
-    centred = (values - values.mean(0)).double()
     if joint:
-        found, shares = _directions(centred.flatten(1), count)
+        found, shares = _directions(values.flatten(1), count)
         shifts = found.unflatten(1, values.shape[1:])
         return _signed(shifts, joint=True), [float(share) for share in shares]
-    steps = [_directions(centred[:, k].flatten(1), count) for k in range(values.shape[1])]
+    steps = [_directions(values[:, k].flatten(1), count) for k in range(values.shape[1])]
     shifts = torch.stack([found for found, _ in steps], 1).unflatten(2, values.shape[2:])
     shares = torch.stack([share for _, share in steps], 1).mean(1)
     return _signed(shifts), [float(share) for share in shares]
@@ -30,7 +29,8 @@ def principal_directions(
 
 def _directions(rows: Float[Tensor, "n d"], count: int) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k"]]:
     """Principal directions times deviations, and shares of variance."""
-    _, sizes, vectors = torch.linalg.svd(rows, full_matrices=False)
+    centred = rows.double() - rows.double().mean(0)
+    _, sizes, vectors = torch.linalg.svd(centred, full_matrices=False)
     found = vectors[:count] * (sizes[:count] / max(len(rows) - 1, 1) ** 0.5)[:, None]
     shares = sizes[:count].square() / sizes.square().sum().clamp(min=1e-30)
     if (missing := count - len(found)) > 0:

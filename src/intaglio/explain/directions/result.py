@@ -73,7 +73,7 @@ class Directions:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What speaks against a direction, in sentences."""
+        """Doubts about the directions, in sentences."""
         loose = [k for k, value in enumerate(self.agreement) if not isnan(value) and value < LEAST_AGREEMENT]
         return tuple(
             f"direction {k + 1} of one half of the samples is hardly that of the other half (|cosine| "
@@ -164,7 +164,7 @@ class LedPictures:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What speaks against the directions, in sentences."""
+        """Doubts about the directions and their effects, in sentences."""
         found = list(self.directions.warnings)
         if self.target:
             best = self.strongest

@@ -1,4 +1,4 @@
-"""What a site of a denoiser gives along walks of a sampler, and walks with that shifted."""
+"""Activations at a site of a denoiser along walks of a sampler, and walks with these shifted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.module_edits import ModuleEdit, module_at
@@ -47,7 +48,7 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class SiteWalks:
-    """What the site gave at each step of n drawings, in the rows of the prompts; float32 on the CPU."""
+    """Activations of the site at each step of n drawings, in the rows of the prompts; float32 on the CPU."""
 
     values: Float[Tensor, "n s *shape"]
     latents: Float[Tensor, "n c hl wl"]
@@ -110,7 +111,10 @@ def _recorded(model: LatentDiffusion, prompts: Sequence[str], seeds: Sequence[in
     guide = _guide(walk, note)
     (latents,) = latent_batches(model, prompts, seeds, guide=guide, batch=len(prompts), **_options(walk))
     if len(seen) != walk.steps:
-        raise ValueError(f"{walk.site} is called {len(seen)} times in {walk.steps} steps")
+        raise BadInput(
+            f"{walk.site} is called {len(seen)} times in {walk.steps} steps, and a site must be called once a step; "
+            "name another --site"
+        )
     return SiteWalks(torch.stack(seen, 1), latents.cpu())
 
 
@@ -130,6 +134,9 @@ def shifted_pictures(
     def moved(value: Tensor, t: int | float) -> Tensor:
         if shifts is None:
             return value
+        if shifts.shape[2:] != value.shape[1:]:
+            shapes = f"{tuple(shifts.shape[2:])}, and {walk.site} gives {tuple(value.shape[1:])}"
+            raise BadInput(f"the directions are of shape {shapes}; find directions of this model")
         return value + shifts[:, place[t]].to(value)
 
     guide = _guide(walk, moved)

@@ -19,7 +19,8 @@ class HSpaceDirections(SampledDirections):
 
     h_t [n, c, h, w] is what the site gives at step t in n drawings. v_{i,t} is the i-th right singular vector of the
     centred h_t and sigma_{i,t} its singular value over sqrt(n - 1); signs agree with those of the first step. The edit
-    is h_t + alpha sigma_{i,t} v_{i,t}, in the prediction for the prompt alone.
+    is h_t + alpha sigma_{i,t} v_{i,t}, in the prediction for the prompt alone. Directions are ranked anew at every
+    step, so that the i-th need not stay the same component; `joint` ties the steps together.
 
     Source: the space and the edit arXiv 2210.10960 (Asyrp), whose edit of the predicted clean latents alone is not
     here; principal directions in it arXiv 2303.11073. What passes the bottleneck by on skip connections is not edited,

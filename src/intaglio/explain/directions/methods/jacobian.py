@@ -25,7 +25,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class JacobianDirections(DirectionFinder):
-    """The directions of a site that a picture's predicted noise answers to most, of that picture alone.
+    """Directions of a site that the predicted noise of one picture answers to most.
 
     h_t [c, h, w] is what the site gives along the picture's own walk, and J = d eps / d h_t the Jacobian of the noise
     predicted for the prompt, whatever passes the site by held still. The directions are its first right singular
@@ -123,7 +123,7 @@ class JacobianDirections(DirectionFinder):
     def _known(
         self, model: LatentDiffusion, texts: Sequence[str], seeds: Sequence[int], run: Run
     ) -> dict[tuple[int, int], Mapping[str, Tensor]]:
-        """What an earlier, killed call found, by picture and step."""
+        """Finds of an earlier, killed call, by picture and step."""
         found = dict[tuple[int, int], Mapping[str, Tensor]]()
         for place, (text, seed) in enumerate(zip(texts, seeds, strict=True)):
             for step in self.found_at:

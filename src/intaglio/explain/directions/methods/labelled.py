@@ -59,7 +59,7 @@ class LabelledDirection(SampledDirections):
 
     @property
     def wants_judge(self) -> bool:
-        """Where there are no words, and for classes to be held apart."""
+        """True without words, and for classes to be held apart."""
         return not self.words or bool(self.apart)
 
     def texts(self, prompts: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ from intaglio.explain.directions.site_walks import LATENTS, SiteWalks
 
 @dataclass(frozen=True, kw_only=True)
 class LatentDirections(SampledDirections):
-    """Principal directions of the clean latents that each step predicts, which no module of the denoiser is asked for.
+    """Principal directions of the clean latents that each step predicts.
 
-    They are those of h-space with the clean latents (x_t - noise_t eps) / signal_t [n, c, h, w] in place of the
-    bottleneck's activations; the edit is of the clean latents that the prompt's prediction speaks for, and so of its
-    noise.
+    No module of the denoiser is asked. The directions are those of h-space with the clean latents
+    (x_t - noise_t eps) / signal_t [n, c, h, w] in place of the bottleneck's activations; the edit is of the clean
+    latents that the prompt's prediction speaks for, and so of its noise.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"

@@ -18,9 +18,10 @@ from intaglio.explain.directions.site_walks import SiteWalks
 
 @dataclass(frozen=True, kw_only=True)
 class RandomDirections(SampledDirections):
-    """Random directions of a site, as long at every step as the first principal direction's deviation.
+    """Random directions of a site, as long as its first principal direction.
 
-    A direction is Gaussian, and the same at every step but for its length.
+    A direction is Gaussian, the same at every step but for its length, which is the deviation of the activations along
+    their first principal direction there.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
