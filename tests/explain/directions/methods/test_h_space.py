@@ -19,7 +19,7 @@ def test_two_planted_factors_are_found_with_their_deviations_at_every_step(joint
     axes = torch.linalg.qr(torch.randn(12, 2, generator=source)).Q.T
     factors = torch.randn(200, 2, generator=source)
     factors = torch.linalg.qr(factors - factors.mean(0)).Q * 199**0.5  # uncorrelated, of deviation 1
-    sizes = torch.tensor([1.0, 2.0, 0.5])
+    sizes = torch.tensor([1.0, 2.0, -0.5])
     plane = (factors * torch.tensor([3.0, 1.0])) @ axes
     values = sizes[:, None] * plane[:, None] + 1e-3 * torch.randn(200, 3, 12, generator=source)
     found = HSpaceDirections(count=2, joint=joint)
@@ -27,9 +27,11 @@ def test_two_planted_factors_are_found_with_their_deviations_at_every_step(joint
     rows = shifts.flatten(2)
     cosines = torch.einsum("ksd,kd->ks", rows, axes) / rows.norm(dim=2)
     assert float(cosines.abs().min()) > 0.99
-    assert torch.equal(cosines.sign(), cosines.sign()[:, :1].expand(2, 3))  # one sign along the steps
+    # One sign along the steps; a component of all steps has that of each.
+    along = sizes.sign() if joint else torch.ones(3)
+    assert torch.equal(cosines.sign(), cosines.sign()[:, :1] * along)
     lengths = rows.norm(dim=2)
-    expected = torch.tensor([[3.0], [1.0]]) * sizes
+    expected = torch.tensor([[3.0], [1.0]]) * sizes.abs()
     torch.testing.assert_close(lengths, expected, rtol=1e-2, atol=1e-2)
     assert shares == pytest.approx([0.9, 0.1], abs=1e-3)
 
