@@ -57,7 +57,7 @@ def test_directions_have_a_table_pictures_and_a_report_and_lead_other_pictures_t
         ("labelled", (), "name one by --target, or give --words"),
         ("h-space", ("--target", "bird"), "--target bird is no class of the head kind"),
         ("h-space", ("--site", "mid"), "no module 'mid'"),
-        ("h-space", ("--site", "mid_block.resnets.0.nonlinearity"), "is called 4 times in 2 steps"),
+        ("h-space", ("--site", "mid_block.resnets.0.nonlinearity"), "is called 6 times in 2 steps"),
         ("h-space", ("--strengths", "0"), "strengths must be finite numbers"),
         ("h-space", ("--found", "gone"), "gone does not exist; check the path of --found"),
         ("h-space", ("--samples", "4", "--count", "3"), "count must be 1 to a quarter of the samples, 1, not 3"),

@@ -58,9 +58,9 @@ def test_products_are_those_of_the_denoiser_in_both_directions(tmp_path):
 
 def test_shifts_have_the_asked_share_of_the_activations_and_stay_between_steps(tmp_path):
     model = load_model(tiny.sd_folder(tmp_path / "base"))
-    found = JacobianDirections(steps=4, every=3, count=2, iterations=2, size=0.3)(model, ["cat"], seeds=[1, 5])
-    assert found.shifts.shape[:3] == (2, 2, 4)
-    assert torch.equal(found.shifts[:, :, 0], found.shifts[:, :, 2])
+    found = JacobianDirections(steps=2, every=2, count=2, iterations=1, size=0.3)(model, ["cat"], seeds=[1, 5])
+    assert found.shifts.shape[:3] == (2, 2, 2)
+    assert torch.equal(found.shifts[:, :, 0], found.shifts[:, :, 1])
     lengths = found.lengths
     torch.testing.assert_close(lengths[:, 0], lengths[:, 1])  # of either direction: of the picture's activations
     assert found.numbers[0] >= found.numbers[1] > 0
