@@ -60,6 +60,7 @@ from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
 from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
+from intaglio.explain.directions.methods.h_space import HSpaceDirections as HSpaceDirections
 from intaglio.explain.methods.occlusion import HiddenSquares as HiddenSquares
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
 from intaglio.images.image_set import ImageSet as ImageSet
@@ -72,11 +73,14 @@ from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiff
 from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
 from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDivergence
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
+from intaglio.explain.directions.methods.jacobian import JacobianDirections as JacobianDirections
 from intaglio.explain.collection.methods.kmeans import KMeansMap as KMeansMap
 from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME
+from intaglio.explain.directions.methods.labelled import LabelledDirection as LabelledDirection
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
 from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
@@ -123,6 +127,7 @@ from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateF
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
+from intaglio.explain.directions.methods.random import RandomDirections as RandomDirections
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute

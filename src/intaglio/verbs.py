@@ -248,6 +248,11 @@ VERBS: dict[str, Verb] = {
         "show which places of a drawn picture each word of its prompt is about",
         Methods("explain.words.methods"),
     ),
+    "explain directions": Verb(
+        "intaglio.commands.explain_directions:ExplainDirections",
+        "find directions of a denoiser's activations, and show pictures led along them",
+        Methods("explain.directions.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

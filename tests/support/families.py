@@ -21,6 +21,7 @@ import merge_scenes
 import private_scenes
 import tiny
 from audit_scenes import audited
+from direction_scenes import direction_judge
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.audit.attribution.audit import attribute_pictures
@@ -53,6 +54,8 @@ from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.picture_features import LayerFeatures
 from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.concepts.result import Concepts
+from intaglio.explain.directions.result import FILE as DIRECTIONS
+from intaglio.explain.directions.result import Directions
 from intaglio.explain.result import Attributions
 from intaglio.explain.words.result import WordMaps
 from intaglio.flow.sampling import sample_flow
@@ -779,6 +782,21 @@ def _mapped_file(found: CollectionMap, folder: Path) -> tuple[Numbers, Numbers]:
     return _mapped(found), _mapped(stored)
 
 
+def _find_directions(method: Any, models: tuple[Any, ...], run: Run) -> Directions:
+    return method(*models, ["red cat", "dog"], seeds=(1, 2), judge=direction_judge(), run=run)
+
+
+def _found_directions(found: Directions) -> Numbers:
+    told = torch.tensor([found.numbers, found.agreement])
+    return {"shifts": found.shifts, "told": told, "seeds": torch.tensor(found.seeds)}
+
+
+def _directions_file(found: Directions, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _found_directions(found), _found_directions(Directions.load(folder / DIRECTIONS))
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -842,6 +860,7 @@ FAMILIES = {
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
+    "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

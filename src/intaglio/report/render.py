@@ -32,6 +32,7 @@ PAGE_MODULES = {
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "explain collection": "intaglio.report.pages.collection_page",
+    "explain directions": "intaglio.report.pages.directions_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain words": "intaglio.report.pages.words_page",

@@ -28,6 +28,7 @@ VERBS = {
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",
+    "explain directions": "Directions of a denoiser",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",

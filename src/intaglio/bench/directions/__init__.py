@@ -1,0 +1,1 @@
+"""Directions of a denoiser beside each other."""

@@ -1,0 +1,1 @@
+"""Directions of a denoiser's activations along which pictures change, found and shown."""

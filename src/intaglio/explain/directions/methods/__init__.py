@@ -1,0 +1,1 @@
+"""Ways to find directions, one a file."""
