@@ -234,6 +234,11 @@ VERBS: dict[str, Verb] = {
         "find what pictures of a class share, by how much a classifier's score owes to it",
         Methods("explain.concepts.methods"),
     ),
+    "explain blindspots": Verb(
+        "intaglio.commands.explain_blindspots:ExplainBlindSpots",
+        "find concepts that a model draws too rarely or too often, beside real pictures",
+        Methods("explain.blindspots.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

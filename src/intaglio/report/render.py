@@ -30,6 +30,7 @@ PAGE_MODULES = {
     "bench shrink": "intaglio.report.pages.shrink_bench_page",
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
+    "explain blindspots": "intaglio.report.pages.blindspots_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain": "intaglio.report.pages.explain_page",
     "extract": "intaglio.report.pages.extract_page",

@@ -23,6 +23,7 @@ VERBS = {
     "audit unlearn-attack": "Attack on an unlearned model",
     "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
+    "explain blindspots": "Blind spots of a model",
     "explain concepts": "Concepts of a classifier",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
