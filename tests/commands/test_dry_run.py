@@ -38,6 +38,7 @@ LINES = {
     "--target {controls} --prompt x",
     "audit unlearning": "audit unlearning uce --model {base} --concept x --pictures 2",
     "audit unlearn-attack": "audit unlearn-attack seeds --model {suspect} --base {base} --prompt x --tries 2 --steps 2",
+    "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain": "explain lima --images {pictures} --cut grid",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",

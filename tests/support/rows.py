@@ -30,6 +30,7 @@ MODELLESS = (
     "audit queries",
     "discover",
     "explain",
+    "explain blindspots",
     "explain concepts",
     "flow sample",
     "protect certify",

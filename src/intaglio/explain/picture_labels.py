@@ -30,8 +30,8 @@ def read_labels(path: Path, names: Sequence[str]) -> list[str | None]:
         raise BadInput(f"{path} cannot be read as a table ({error}); give a CSV file") from error
     if missing := [name for name in COLUMNS if name not in columns]:
         raise BadInput(f"{path} has no column {missing[0]!r}; give the columns picture and label")
-    known = {(row["picture"] or "").strip(): one_line((row["label"] or "").strip()) for row in rows}
-    found = [known.get(name) or known.get(str(Path(name).with_suffix(""))) or None for name in names]
+    named = {(row["picture"] or "").strip(): one_line((row["label"] or "").strip()) for row in rows}
+    found = [named.get(name) or named.get(str(Path(name).with_suffix(""))) or None for name in names]
     if not any(found):
         raise BadInput(f"{path} names none of the pictures; write their file names into the column picture")
     return found

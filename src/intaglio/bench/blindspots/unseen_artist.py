@@ -108,7 +108,7 @@ class UnseenArtist:
             "by_autoencoder": len(found.found("autoencoder")),
         }
 
-    def _pixels(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    def _pixels(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
         """Pictures of latents as their 8-bit files have them."""
         with torch.no_grad(), self.model.frozen():
             parts = latents.split(decoded_at_once(self.model, latents))

@@ -103,7 +103,7 @@ def _generated(drawing: Drawing, seed: int, run: Run) -> Float[Tensor, "n 3 h w"
     return _decoded(drawing.model, latents)
 
 
-def _decoded(model: LatentDiffusion, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+def _decoded(model: LatentDiffusion, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
     """Pictures of latents as their 8-bit files have them, since real ones come from files."""
     with torch.no_grad(), model.frozen():
         parts = latents.split(decoded_at_once(model, latents))

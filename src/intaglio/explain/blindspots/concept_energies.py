@@ -38,7 +38,7 @@ def deltas(
     return (generated + small) / np.maximum(generated + real + 2 * small, 1e-300)
 
 
-def log_ratios(real: Float[ndarray, "k"], generated: Float[ndarray, "k"], floor: float) -> Float[ndarray, "k"]:
+def log_ratios(real: Float[ndarray, "*b k"], generated: Float[ndarray, "*b k"], floor: float) -> Float[ndarray, "*b k"]:
     """Natural logarithm of (E_gen + e) / (E_real + e)."""
     small = max(floor, 1e-300)
     return np.log(generated + small) - np.log(real + small)

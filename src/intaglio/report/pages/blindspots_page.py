@@ -5,7 +5,7 @@ from pathlib import Path
 
 from intaglio.explain.blindspots.audit import picture_name
 from intaglio.explain.blindspots.result import BlindSpots, ConceptShift
-from intaglio.report.kit.format import count, decimal, rate_text, title
+from intaglio.report.kit.format import count, rate_text, title
 from intaglio.report.kit.thumbnails import Album, Thumb
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row, Shown
 from intaglio.runs.plain_json import safe_path
@@ -102,19 +102,23 @@ def _row(found: BlindSpots, one: ConceptShift, place: int) -> list[str]:
     return [
         str(one.number),
         one.verdict if one.verdict != "autoencoder" else "the autoencoder’s",
-        decimal(one.delta, 2),
-        decimal(one.log_ratio, 2),
-        f"{decimal(one.interval[0], 2)} to {decimal(one.interval[1], 2)}",
-        decimal(one.q, 4),
-        "–" if one.control is None else decimal(one.control, 2),
+        f"{one.delta:.2f}",
+        _signed(one.log_ratio),
+        f"{_signed(one.interval[0])} to {_signed(one.interval[1])}",
+        f"{one.q:.3f}",
+        "–" if one.control is None else _signed(one.control),
         "–" if one.label is None or one.purity is None else f"{one.label} (+{one.purity:.0%})",
         one.most_real[0] if one.most_real else "–",
-        "–" if partner is None else f"{partner[0]}: {decimal(partner[1], 2)}, {decimal(partner[2], 2)}",
+        "–" if partner is None else f"{partner[0]}: {partner[1]:.2f}, {partner[2]:.2f}",
     ]
 
 
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
+
+
 def _heading(one: ConceptShift) -> str:
-    return f"Concept {one.number}, {one.verdict}: log ratio {decimal(one.log_ratio, 2)}"
+    return f"Concept {one.number}, {one.verdict}: log ratio {_signed(one.log_ratio)}"
 
 
 def _evidence(run: RunData, one: ConceptShift, album: Album) -> list[Shown]:
@@ -126,7 +130,7 @@ def _copied(run: RunData, found: BlindSpots, album: Album) -> list[Shown]:
     shown = []
     for name, apart, rank in found.copied:
         shown.append(Shown(_thumb(run, "real", name, album), f"real: {name}"))
-        told = f"generated: distance {decimal(apart, 2)}, its own is real picture no. {rank} by distance"
+        told = f"generated: distance {apart:.2f}, its own is real picture no. {rank} by distance"
         shown.append(Shown(_thumb(run, "generated", name, album), told))
     return shown
 
