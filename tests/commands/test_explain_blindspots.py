@@ -83,6 +83,12 @@ def test_bad_input_is_told(folder, capsys, given, words):
     assert words in " ".join(capsys.readouterr().err.split())
 
 
+def test_pictures_of_one_name_are_refused(folder, capsys):
+    (folder / "real" / "1.jpg").write_bytes((folder / "real" / "1.png").read_bytes())
+    assert main(line(folder, "--prompt", "x")) == 2
+    assert "1.jpg and 1.png differ in their suffix alone" in capsys.readouterr().err
+
+
 def test_labels_that_cannot_be_used_are_refused(tmp_path):
     path = tmp_path / "t.csv"
     for text, words in (

@@ -71,6 +71,7 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a picture without a prompt, or without a generated one."""
         real = listed["images"].entries
+        check_apart([one.name for one in real])
         if "generated" in listed:
             generated_places([one.name for one in real], [one.name for one in listed["generated"].entries])
         else:
@@ -153,6 +154,14 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
         refuse_scale(model, scale)
         prompts = picture_prompts(images.names, images.captions, self.prompt, "prompt")
         return Drawing(model, prompts, scale, steps)
+
+
+def check_apart(names: Sequence[str]) -> None:
+    """Raises `BadInput` for two pictures whose names differ in their suffix alone, which drawings cannot."""
+    known = dict[str, str]()
+    for name in names:
+        if (other := known.setdefault(str(Path(name).with_suffix("")), name)) != name:
+            raise BadInput(f"{other} and {name} differ in their suffix alone; rename one of them")
 
 
 def generated_places(real: Sequence[str], generated: Sequence[str]) -> list[int]:

@@ -249,7 +249,7 @@ def _centres(rows: Float[Tensor, "n c"], settings: SparseSettings) -> Float[Tens
     if len(different) < settings.concepts:
         raise BadInput(
             f"a dictionary of {settings.concepts} concepts needs as many different rows of features, and the pictures "
-            f"have {len(different)}; give more pictures, or fewer --concepts"
+            f"have {len(different)}; give more pictures, or ask for fewer"
         )
     model: Any = KMeans(
         settings.concepts, n_init=cast(Any, 1), max_iter=ROUNDS, random_state=seed_32bit(settings.seed, "centres")

@@ -55,9 +55,9 @@ class PicturedPairs:
         """Real and generated pictures under numbers, to be taken in an order by content."""
         return ImageSet.from_pixels(torch.cat([self.parts["real"], self.parts["generated"]]))
 
-    def places(self, part: str) -> list[int]:
+    def places(self, part: Part) -> list[int]:
         """Places of a part's pictures in `whole`."""
-        first = list(self.parts).index(part) * len(self) if part in self.parts else 0  # pyright: ignore
+        first = list(self.parts).index(part) * len(self)
         return list(range(first, first + len(self)))
 
     def told(self, real: Float[ndarray, "n"], generated: Float[ndarray, "n"]) -> dict[str, Any]:

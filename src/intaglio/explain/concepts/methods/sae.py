@@ -31,7 +31,7 @@ class SparseConcepts(ConceptFinder):
     atoms: Atoms = "archetypal"
     """archetypal: near convex combinations of centres of the features; free: any direction."""
     active: int = 3
-    """Codes of a crop above 0 while the dictionary is learnt, 1 to `count`."""
+    """Codes of a crop above 0 while the dictionary is learnt, from 1; at most `count` are taken."""
     updates: int = 400
     """Updates of the autoencoder, from 1."""
 
@@ -43,7 +43,7 @@ class SparseConcepts(ConceptFinder):
     def _settings(self) -> SparseSettings:
         return SparseSettings(
             concepts=max(2, self.count),
-            active=self.active,
+            active=min(self.active, max(2, self.count)),
             atoms=self.atoms,
             updates=self.updates,
             rows=256,
