@@ -19,7 +19,7 @@ from intaglio.explain.picture_labels import read_labels
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from intaglio.explain.blindspots.audit import Drawing
+    from intaglio.explain.blindspots.audit import PairedDrawing
     from intaglio.explain.blindspots.family import BlindSpotFinder
     from intaglio.explain.blindspots.result import BlindSpots
     from intaglio.images.folder import Listing
@@ -141,19 +141,21 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
         """The model that draws, or of the control; None where pictures are given without it."""
         return None if self.generated is not None and self.model is None else self.noted_model(self.device)
 
-    def _drawing(self, model: "LatentDiffusion | None", images: "ImageSet", generated: "ImageSet | None") -> "Drawing":
-        from intaglio.explain.blindspots.audit import Drawing
+    def _drawing(
+        self, model: "LatentDiffusion | None", images: "ImageSet", generated: "ImageSet | None"
+    ) -> "PairedDrawing":
+        from intaglio.explain.blindspots.audit import PairedDrawing
         from intaglio.sampling.fixed_sampling import refuse_scale, settled
 
         if generated is not None:
             places = generated_places(images.names, generated.names)
-            return Drawing(model, (), None, None, generated.pixels[places])
+            return PairedDrawing(model, (), None, None, generated.pixels[places])
         if model is None:
             raise BadInput("there is no model that could draw; give --model")
         steps, _, scale = settled(model, self.steps, None, self.guidance)
         refuse_scale(model, scale)
         prompts = picture_prompts(images.names, images.captions, self.prompt, "prompt")
-        return Drawing(model, prompts, scale, steps)
+        return PairedDrawing(model, prompts, scale, steps)
 
 
 def check_apart(names: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ STATE = "generated"
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class PairedDrawing:
     """Generated pictures, or the way to them."""
 
     model: LatentDiffusion | None
@@ -44,7 +44,7 @@ def audit_blindspots(
     method: BlindSpotFinder,
     scored: ScoredNetwork,
     images: ImageSet,
-    drawing: Drawing,
+    drawing: PairedDrawing,
     *,
     labels: Sequence[str | None] | None = None,
     run: Run = Run.none(),
@@ -84,7 +84,7 @@ def picture_name(part: str, name: str) -> str:
     return f"{part}/{Path(name).with_suffix('').as_posix()}"
 
 
-def _generated(drawing: Drawing, seed: int, run: Run) -> Float[Tensor, "n 3 h w"]:
+def _generated(drawing: PairedDrawing, seed: int, run: Run) -> Float[Tensor, "n 3 h w"]:
     if drawing.given is not None:
         return drawing.given
     if drawing.model is None or drawing.scale is None or drawing.steps is None:

@@ -20,7 +20,7 @@ EXTREMES = (0.1, 0.9)
 
 
 def floor_of(real: Float[ndarray, "k"], generated: Float[ndarray, "k"]) -> float:
-    """What is added to energies before ratios are taken: a hundredth of the median over concepts of their mean."""
+    """Number added to energies before ratios are taken: a hundredth of the median over concepts of their mean."""
     return FLOOR * float(np.median((real + generated) / 2)) if len(real) else 0.0
 
 
