@@ -18,6 +18,7 @@ from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.explain.concepts.methods.craft import CRAFT as CRAFT
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.explain.concepts.methods.channels import ChannelConcepts as ChannelConcepts
+from intaglio.explain.blindspots.methods.channels import ChannelEnergies as ChannelEnergies
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
@@ -30,6 +31,7 @@ from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
+from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
@@ -157,6 +159,7 @@ from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.protect.certify.methods.smoothing import Smoothing as Smoothing
 from intaglio.shrink.merging.methods.soup import Soup as Soup
 from intaglio.audit.attribution.methods.cnn import SourceCNN as SourceCNN
+from intaglio.explain.concepts.methods.sae import SparseConcepts as SparseConcepts
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
 from intaglio.protect.fingerprint.methods.stable_signature import StableSignature as StableSignature

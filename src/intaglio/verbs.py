@@ -253,6 +253,11 @@ VERBS: dict[str, Verb] = {
         "find directions of a denoiser's activations, and show pictures led along them",
         Methods("explain.directions.methods"),
     ),
+    "explain blindspots": Verb(
+        "intaglio.commands.explain_blindspots:ExplainBlindSpots",
+        "find concepts that a model draws too rarely or too often, beside real pictures",
+        Methods("explain.blindspots.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

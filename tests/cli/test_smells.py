@@ -132,6 +132,7 @@ ANATOMY = {
     "__init__": "a package; it holds no code",
     "audit": "the whole examination by a verb: its methods, the null, the statistics",
     "bench": "methods of a verb compared on one table; the command that runs it",
+    "channels": "single channels of a layer as concepts, a baseline",
     "cost": "the estimated cost of a run, before it",
     "data": "training data of a room",
     "family": "the contract that a room's methods fulfil",

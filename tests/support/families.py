@@ -50,6 +50,8 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
+from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.picture_features import LayerFeatures
 from intaglio.explain.collection.result import CollectionMap
@@ -797,6 +799,27 @@ def _directions_file(found: Directions, folder: Path) -> tuple[Numbers, Numbers]
     return _found_directions(found), _found_directions(Directions.load(folder / DIRECTIONS))
 
 
+def _find_blind_spots(method: Any, models: tuple[Any, ...], run: Run) -> BlindSpots:
+    real, generated = explain_scenes.pictures(8).pixels.split(4)
+    pairs = PicturedPairs(("a", "b", "c", "d"), {"real": real, "generated": generated, "decoded": real.flip(3)})
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(explain_scenes.untrained(), pairs, run=run)
+
+
+def _blind_spots(found: BlindSpots) -> Numbers:
+    rows = [[one.number, one.delta, one.log_ratio, *one.interval, one.p, one.q, one.control] for one in found.shifts]
+    return {**found.sums, "rows": torch.tensor(sorted(rows))}
+
+
+def _blind_spots_file(found: BlindSpots, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = BlindSpots.load(folder)
+    assert (stored.shifts, stored.copied, stored.figures()) == (found.shifts, found.copied, found.figures())
+    return _blind_spots(found), _blind_spots(stored)
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -858,6 +881,7 @@ FAMILIES = {
     "causal debias": Family(lambda folder: (), _debias, _effects, _effects_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
+    "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),

@@ -32,6 +32,7 @@ MODELLESS = (
     "discover",
     "explain",
     "explain collection",
+    "explain blindspots",
     "explain concepts",
     "flow sample",
     "protect certify",

@@ -12,24 +12,18 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.models.scored_network import ScoredNetwork
 
+Score = Literal["log-odds", "logit", "probability"]
 MOST_NAMED = 10
 """Classes of an error's sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainsNetwork:
-    """A command about the score that a classifier gives a class."""
+class ReadsNetwork:
+    """A command that looks at pictures by a classifier."""
 
     network: Path | None = None
     """The classifier: a .safetensors file that Intaglio wrote, a folder of transformers with an image classifier, or a
     TorchScript file, for methods that ask no layers; none takes the embedded one of kinds and artists of emoji."""
-    head: str = ""
-    """Head of the classifier that is explained, such as kind or artist; none takes its first."""
-    target: str | None = None
-    """Class whose score is explained, by its name; none takes the likeliest."""
-    score: Literal["log-odds", "logit", "probability"] = "log-odds"
-    """The explained number: log p / (1 - p) of the class, the network's own logit, or p, which is flat where the class
-    is sure."""
     resolution: int = 64
     """Pixels of a side to which pictures are read, from 16; the classifier's own."""
 
@@ -42,14 +36,33 @@ class ExplainsNetwork:
         if self.network is not None and not self.network.exists():
             raise BadInput(f"{self.network} does not exist; check the path of --network")
 
-    def load_network(self, device: str) -> "tuple[ScoredNetwork, dict[str, str]]":
-        """The network with its score, and how a run describes it."""
+    def read_network(
+        self, device: str, head: str = "", score: Score = "log-odds"
+    ) -> "tuple[ScoredNetwork, dict[str, str]]":
+        """The network with a head's score, and how a run describes it."""
         from intaglio.models import testbed
         from intaglio.models.image_classification import load_scored, network_hash
 
         path = self.network or testbed.classifier_path()
-        scored = load_scored(path, self.head, score=self.score, side=self.resolution, device=device)
+        scored = load_scored(path, head, score=score, side=self.resolution, device=device)
         return scored, described(path, network_hash(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainsNetwork(ReadsNetwork):
+    """A command about the score that a classifier gives a class."""
+
+    head: str = ""
+    """Head of the classifier that is explained, such as kind or artist; none takes its first."""
+    target: str | None = None
+    """Class whose score is explained, by its name; none takes the likeliest."""
+    score: Score = "log-odds"
+    """The explained number: log p / (1 - p) of the class, the network's own logit, or p, which is flat where the class
+    is sure."""
+
+    def load_network(self, device: str) -> "tuple[ScoredNetwork, dict[str, str]]":
+        """The network with its score, and how a run describes it."""
+        return self.read_network(device, self.head, self.score)
 
     def network_settings(self, scored: "ScoredNetwork", target: str | None) -> Mapping[str, Any]:
         """Settings of a result, beside those of the method."""

@@ -16,9 +16,10 @@ from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.concepts.picture_crops import CropBox, picture_crops
 from intaglio.explain.concepts.result import Concepts, FoundConcept
 from intaglio.explain.concepts.total_effects import total_effects
+from intaglio.explain.layer_maps import layer_maps
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.interval import interval
-from intaglio.models.module_outputs import outputs_of, with_output
+from intaglio.models.module_outputs import with_output
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import seed_32bit
 from intaglio.runs.picture_batches import in_batches
@@ -135,7 +136,7 @@ class ConceptFinder(ABC):
     @torch.no_grad()
     def _pooled(self, scored: ScoredNetwork, layer: str, pixels: Float[Tensor, "m 3 h w"]) -> Float[ndarray, "m c"]:
         """Means of the layer's maps over places."""
-        parts = [_maps(scored, layer, one).mean((2, 3)) for one in pixels.split(self.batch)]
+        parts = [layer_maps(scored, layer, one).mean((2, 3)) for one in pixels.split(self.batch)]
         return torch.cat(parts).double().numpy() if parts else np.zeros((0, 1))
 
     def _effects(
@@ -144,7 +145,7 @@ class ConceptFinder(ABC):
         """Total index of each concept for each picture, by the concept's number."""
         rows = []
         for pixels, content in zip(images.pixels, images.hashes, strict=True):
-            maps = _maps(scored, layer, pixels[None])[0]
+            maps = layer_maps(scored, layer, pixels[None])[0]
             places = maps.flatten(1).T.double().numpy()
             codes = self.codes(places, bank)
 
@@ -185,19 +186,11 @@ class ConceptFinder(ABC):
         number: int,
     ) -> Float[Tensor, "h w"]:
         """Places of a picture that its code of a concept comes from: Grad-CAM of the code of the mean maps."""
-        maps = _maps(scored, layer, pixels[None])[0].double()
+        maps = layer_maps(scored, layer, pixels[None])[0].double()
         mean = maps.mean((1, 2)).numpy()
         slopes = self.slopes(self.codes(mean[None], bank)[0], bank)[number]
         raw = torch.einsum("c,chw->hw", torch.from_numpy(slopes), maps).clamp(min=0).float()
         return interpolate(raw[None, None], tuple(pixels.shape[1:]), mode="bilinear", align_corners=False)[0, 0]
-
-
-@torch.no_grad()
-def _maps(scored: ScoredNetwork, layer: str, pixels: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m c hl wl"]:
-    """The layer's maps, on the CPU."""
-    with outputs_of([scored.layer(layer)]) as found:
-        scored.logits(pixels)
-    return found[-1].cpu()
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ VERBS = {
     "authenticate": "Audit of a fine-tuned model",
     "causal debias": "Effects from predicted outcomes",
     "explain collection": "A map of a collection",
+    "explain blindspots": "Blind spots of a model",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",

@@ -1,0 +1,149 @@
+"""`intaglio bench blindspots`: concepts that a model never learnt, looked for among those that it draws too rarely."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from intaglio.bench.blindspots.unseen_artist import UnseenArtist
+from intaglio.bench.kit.methods import default_method
+from intaglio.errors import BadInput
+from intaglio.explain.blindspots.family import BlindSpotFinder
+from intaglio.files import file_hash
+from intaglio.models import testbed
+from intaglio.models.diffusion.loading import load_model
+from intaglio.runs.machine import machine, versions
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+from intaglio.verbs import VERBS
+
+VERB = "explain blindspots"
+PAIRS, QUICK_PAIRS = 150, 40
+FREE = {"dictionary free": ("dictionary", {"atoms": "free"})}
+"""Further rows: method and settings by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindSpotsBench:
+    """Blind spots of the embedded model for an artist that it never saw, by guidance scale.
+
+    Real pictures are by Noto, the base's held-out artist; generated ones are drawn for the same captions, "NAME, noto
+    style". Other pictures of one set of subjects tell which concepts are Noto's and which are the three known artists':
+    twice the energy on one side, at a false-discovery rate of 5%. Noto's should be suppressed and the others'
+    exaggerated: `auc` is the chance that the log ratio of one of theirs is above that of one of Noto's, with its 95%
+    interval over pairs. `control` is the same for real pictures that only went through the autoencoder, 0.5 where it
+    explains nothing, and `beyond` for generated ones against these. `suppressed` is the share of Noto's concepts that
+    are named so, `exaggerated` that of the others'.
+    """
+
+    quick: bool = False
+    """40 pairs in place of 150; minutes."""
+    rows: tuple[str, ...] = ()
+    """Rows to measure, such as dictionary or channels; none takes all."""
+    guidance: tuple[float, ...] = (1.0, 3.0, 5.0)
+    """Guidance scales, 0 or more."""
+    seed: int = 0
+    """Of drawings and fits, 0 to 2**32 - 1."""
+    device: str = "cpu"
+    """Device that the model draws on, such as cpu or cuda."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be 0 to 2**32 - 1, not {self.seed}")
+        if not self.guidance or any(not 0 <= one < float("inf") for one in self.guidance):
+            raise ValueError(f"guidance must be scales of 0 or more, not {self.guidance}")
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Measure; headline figures by name, and those of every row and scale under `rows`."""
+        methods = self._methods()
+        pairs = QUICK_PAIRS if self.quick else PAIRS
+        settings = {
+            "pairs": pairs,
+            "guidance": list(self.guidance),
+            "methods": {name: asdict(one) for name, one in methods.items()},
+        }
+        model = load_model(testbed.base_path(), device=self.device)
+        known = {
+            "model": {"path": "testbed", "sha256": model.fingerprint},
+            "classifier": {"path": "testbed", "sha256": file_hash(testbed.classifier_path())},
+        }
+        about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
+        with Run.open(self.runs, "bench", "blindspots", settings, known, **about) as run:
+            if run.status != "done":
+                self._measure(methods, UnseenArtist(model, pairs, self.seed), run)
+                run.finish(figures_of(run.recorded("row"), run.seconds))
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """The rows as a table."""
+        head = (
+            "row",
+            "guidance",
+            "auc",
+            "autoencoder alone",
+            "beyond it",
+            "Noto's suppressed",
+            "others' exaggerated",
+            "named",
+        )
+        lines = [
+            (
+                name,
+                scale,
+                _bounds(one["auc"]),
+                _bounds(one["control"]),
+                _bounds(one["beyond"]),
+                _share(one["suppressed"], one["unseen"]),
+                _share(one["exaggerated"], one["known"]),
+                f"{one['suppressed_all'] + one['exaggerated_all']} of {one['concepts']}",
+            )
+            for name, row in figures["rows"].items()
+            for scale, one in row.items()
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+
+    def _methods(self) -> dict[str, BlindSpotFinder]:
+        """Methods by the names of their rows. Raises `BadInput` for a row that there is not."""
+        found: dict[str, BlindSpotFinder] = {
+            name: default_method(VERB, name, seed=self.seed) for name in VERBS[VERB].methods
+        }
+        found |= {name: default_method(VERB, of, seed=self.seed, **further) for name, (of, further) in FREE.items()}
+        if unknown := [name for name in self.rows if name not in found]:
+            raise BadInput(f"there is no row called {unknown[0]!r}; choose from: {', '.join(found)}")
+        return {name: method for name, method in found.items() if not self.rows or name in self.rows}
+
+    def _measure(self, methods: Mapping[str, BlindSpotFinder], scene: UnseenArtist, run: Run) -> None:
+        asked = [(name, scale) for scale in dict.fromkeys(self.guidance) for name in methods]
+        left = [one for one in asked if _key(*one) not in run.recorded("row")]
+        with run.progress(len(asked), "rows", len(asked) - len(left)) as progress:
+            for name, scale in left:
+                run.record("row", _key(name, scale), scene.row(methods[name], scene.drawn(scale, run)))
+                progress.advance()
+        for scale in self.guidance:
+            run.drop_state(f"drawn {scale:g}")
+
+
+def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+    """Headline figures, then every row by its scale."""
+    rows = dict[str, dict[str, Any]]()
+    for key, found in recorded.items():
+        name, _, scale = key.rpartition(" at ")
+        rows.setdefault(name, {})[scale] = dict(found)
+    flat = {f"auc_{name}_{scale}": one["auc"][0] for name, row in rows.items() for scale, one in row.items()}
+    return {**flat, "seconds": seconds, "machine": machine(), "versions": versions(), "rows": rows}
+
+
+def _key(name: str, scale: float) -> str:
+    return f"{name} at {scale:g}"
+
+
+def _bounds(found: Sequence[float | None]) -> str:
+    whole, low, high = found
+    return "-" if whole is None else f"{whole:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _share(found: float | None, count: int) -> str:
+    return "-" if found is None else f"{found:.0%} of {count}"
