@@ -9,9 +9,9 @@ import tiny
 from blindspot_scenes import drawn
 from explain_scenes import classifier
 from intaglio.cli import main
+from intaglio.commands.explain_blindspots import labels_of
 from intaglio.errors import BadInput
 from intaglio.explain.blindspots.result import BlindSpots
-from intaglio.explain.picture_labels import read_labels
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.classifiers import save_classifier
 
@@ -89,17 +89,13 @@ def test_pictures_of_one_name_are_refused(folder, capsys):
     assert "1.jpg and 1.png differ in their suffix alone" in capsys.readouterr().err
 
 
-def test_labels_that_cannot_be_used_are_refused(tmp_path):
-    path = tmp_path / "t.csv"
-    for text, words in (
-        ("picture\na", "has no column 'label'"),
-        ("picture,label\nz,red", "names none of the pictures"),
-    ):
-        path.write_text(text)
-        with pytest.raises(BadInput, match=words):
-            read_labels(path, ["a.png"])
+def test_labels_want_a_column_of_that_name(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(" picture , kind\na.png, red\n")
+    with pytest.raises(BadInput, match="has no column 'label' beside picture; it has: kind"):
+        labels_of(path, ["a.png"])
     path.write_text(" picture , label\na.png, red\n")
-    assert read_labels(path, ["a.png", "b.png"]) == ["red", None]
+    assert labels_of(path, ["a.png", "b.png"]) == ["red", None]
 
 
 def test_pictures_are_brought_to_the_side_of_the_network(folder):

@@ -14,7 +14,7 @@ from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ReadsNetwork
 from intaglio.errors import BadInput
-from intaglio.explain.picture_labels import read_labels
+from intaglio.explain.picture_columns import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 M = TypeVar("M")
+LABEL = "label"
+"""Column of labels."""
 MOST_ROWS = 12
 """Concepts of each kind in the printed table."""
 
@@ -107,7 +109,7 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
             known["model"] = described(self.model, model.fingerprint)
         if generated is not None:
             known["generated"] = described(self.generated, generated.fingerprint)
-        labels = None if self.labels is None else read_labels(self.labels, images.names)
+        labels = None if self.labels is None else labels_of(self.labels, images.names)
         settings = {
             **asdict(cast(Any, self.method)),
             "prompts": list(drawing.prompts),
@@ -156,6 +158,14 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
         refuse_scale(model, scale)
         prompts = picture_prompts(images.names, images.captions, self.prompt, "prompt")
         return PairedDrawing(model, prompts, scale, steps)
+
+
+def labels_of(path: Path, names: Sequence[str]) -> list[str | None]:
+    """The label of each picture, None where it has none. Raises `BadInput` for a table without such a column."""
+    columns = read_labels(path, names)
+    if LABEL not in columns:
+        raise BadInput(f"{path} has no column {LABEL!r} beside picture; it has: {', '.join(columns)}")
+    return [one or None for one in columns[LABEL]]
 
 
 def check_apart(names: Sequence[str]) -> None:

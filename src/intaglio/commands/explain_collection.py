@@ -73,7 +73,7 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for tables that do not fit the pictures' names."""
-        from intaglio.explain.collection.picture_columns import read_features
+        from intaglio.explain.picture_columns import read_features
 
         names = [entry.name for entry in listed["images"].entries]
         self._label_texts(names)
@@ -113,8 +113,8 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
 
     def _source(self, images: "ImageSet") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
         """The source of features, and how a run describes it."""
-        from intaglio.explain.collection.picture_columns import read_features
         from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
+        from intaglio.explain.picture_columns import read_features
 
         if self.features is not None:
             rows = read_features(self.features, images.names)
@@ -135,7 +135,7 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
 
     def _label_texts(self, names: "list[str]") -> dict[str, tuple[list[str], list[str] | None]]:
         """Labels and answers by column. Raises `BadInput` for tables that do not fit the names or each other."""
-        from intaglio.explain.collection.picture_columns import read_labels
+        from intaglio.explain.picture_columns import read_labels
 
         if self.labels is None:
             return {}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from intaglio.errors import BadInput
-from intaglio.explain.collection.picture_columns import read_features, read_labels
+from intaglio.explain.picture_columns import read_features, read_labels
 
 NAMES = ("a.png", "b.png")
 
