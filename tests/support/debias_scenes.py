@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intaglio.causal.debias.rows import CalibrationRows, TrialRows
+from intaglio.causal.debias.trial_rows import CalibrationRows, TrialRows
 
 
 def rows_of(truth: np.ndarray, predicted: np.ndarray) -> CalibrationRows:

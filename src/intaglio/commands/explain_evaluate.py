@@ -138,14 +138,18 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
         from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison, row_of, stored
 
         names = {name: f"row-{k:03d}" for k, name in enumerate(rows)}
-        known = {name: found for name in rows if (found := run.load_state(names[name])) is not None}
+        known: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+            name: state for name in rows if (state := run.load_state(names[name])) is not None
+        }
         with run.progress(len(rows), "rows", len(known)) as progress:
             for name, method in rows.items():
                 if name not in known:
                     known[name] = stored(EvaluatedRow.of(name, method, trials(method)))
                     run.save_state(names[name], *known[name])
                     progress.advance()
-        found = tuple(row_of(about, tensors["pointed"], tensors["split"]) for tensors, about in map(known.get, rows))
+        found = tuple(
+            row_of(about, tensors["pointed"], tensors["split"]) for tensors, about in (known[name] for name in rows)
+        )
         result = MethodComparison(trials.scored.head, len(trials.images), len(trials.grids), found)
         if poor := result.no_better_than_chance:
             run.warn(f"as far as these pictures show, no sooner than by chance reveal the class: {', '.join(poor)}")

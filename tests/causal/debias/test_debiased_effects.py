@@ -10,7 +10,7 @@ from intaglio.causal.debias.methods.naive import UncorrectedPredictions
 from intaglio.causal.debias.methods.outcome_regression import OutcomeRegression
 from intaglio.causal.debias.pseudo_trials import difference, recovered_share
 from intaglio.causal.debias.result import DebiasedEffects
-from intaglio.causal.debias.rows import read_calibration, read_trials
+from intaglio.causal.debias.trial_rows import read_calibration, read_trials
 from intaglio.errors import BadInput
 
 

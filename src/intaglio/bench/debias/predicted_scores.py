@@ -10,7 +10,7 @@ from numpy import ndarray
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
-from intaglio.causal.debias.rows import CalibrationRows, TrialRows
+from intaglio.causal.debias.trial_rows import CalibrationRows, TrialRows
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
 from intaglio.randomness import numpy_generator

@@ -67,7 +67,7 @@ class WordsBench:
             raise BadInput(f"there is no row called {unknown[0]!r}; choose from: {', '.join(every)}")
         methods = {name: one for name, one in every.items() if not self.rows or name in self.rows}
         count = min(self.prompts, QUICK_PROMPTS) if self.quick else self.prompts
-        captions = testbed.real_pictures().captions or ()
+        captions = [str(one) for one in testbed.real_pictures().captions or ()]
         prompts = captions[:: max(1, len(captions) // count)][:count]
         model = load_model(testbed.base_path(), device=self.device)
         settings = {"prompts": list(prompts), "methods": {name: asdict(one) for name, one in methods.items()}}

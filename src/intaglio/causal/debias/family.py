@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from intaglio.causal.debias.pseudo_trials import recovered_share
 from intaglio.causal.debias.result import DebiasedEffects, TrialEffect
-from intaglio.causal.debias.rows import CalibrationRows, TrialRows
+from intaglio.causal.debias.trial_rows import CalibrationRows, TrialRows
 from intaglio.errors import BadInput, require
 from intaglio.randomness import numpy_generator
 from intaglio.runs.plain_json import digest

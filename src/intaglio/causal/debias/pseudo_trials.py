@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.causal.debias.rows import CalibrationRows
+from intaglio.causal.debias.trial_rows import CalibrationRows
 from intaglio.metrics.statistics.interval import interval
 from intaglio.randomness import numpy_generator
 

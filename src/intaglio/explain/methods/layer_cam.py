@@ -17,7 +17,7 @@ from intaglio.models.scored_network import ScoredNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCAM(ClassActivation):
-    """Layer-CAM: a layer's maps, weighted at each place by the score's positive gradient there.
+    """Layer-CAM: a layer's maps, weighted place by place by the positive gradient.
 
     The positive part of the sum over maps k of max(df / dA_k, 0) A_k, brought to the picture's size bilinearly. Unlike
     the weights of Grad-CAM, which are means over all places, these can leave out a place that the score does not see.

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from intaglio.causal.debias.family import Corrected, PredictionCorrection
-from intaglio.causal.debias.rows import CalibrationRows
+from intaglio.causal.debias.trial_rows import CalibrationRows
 from intaglio.errors import BadInput
 
 WEAK = 0.2

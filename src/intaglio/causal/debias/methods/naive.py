@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from intaglio.causal.debias.family import Corrected, PredictionCorrection
-from intaglio.causal.debias.rows import CalibrationRows
+from intaglio.causal.debias.trial_rows import CalibrationRows
 
 
 @dataclass(frozen=True, kw_only=True)

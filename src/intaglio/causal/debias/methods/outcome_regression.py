@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from intaglio.causal.debias.family import Corrected, PredictionCorrection
-from intaglio.causal.debias.rows import CalibrationRows
+from intaglio.causal.debias.trial_rows import CalibrationRows
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRegression(PredictionCorrection):
-    """The usual calibration: outcomes are regressed on predictions, which undoes no shrinkage.
+    """The usual calibration, which undoes no shrinkage: outcomes regressed on predictions.
 
     y = a + b pred by least squares on the calibration rows; corrected is a + b pred, the mean outcome of a prediction.
     It is right for units drawn as the calibration rows were, and not for groups whose outcomes differ.

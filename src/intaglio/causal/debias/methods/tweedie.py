@@ -9,7 +9,7 @@ from numpy import ndarray
 from scipy.stats import gaussian_kde
 
 from intaglio.causal.debias.family import Corrected, PredictionCorrection
-from intaglio.causal.debias.rows import CalibrationRows
+from intaglio.causal.debias.trial_rows import CalibrationRows
 from intaglio.errors import BadInput, require
 
 STEP = 1e-3

@@ -13,7 +13,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class DictionaryEnergies(BlindSpotFinder):
-    """Conceptual blind spots: concepts by a sparse autoencoder whose codes are rarer or stronger in generated pictures.
+    """Conceptual blind spots: codes of a sparse autoencoder that generated pictures lack or overdo.
 
     Features A of places, over their root mean square, become codes: the `active` largest of ReLU(BatchNorm(A V^T)), the
     others 0; codes times dictionary is near A. The loss is the mean squared error, and a tenth of that of the residual

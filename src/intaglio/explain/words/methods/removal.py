@@ -12,9 +12,10 @@ from intaglio.explain.words.prompt_words import AskedWords
 
 @dataclass(frozen=True, kw_only=True)
 class WordRemoval(WordMapper):
-    """Removal of words: how far the predicted clean latents change without each, at every step.
+    """Removal of words: how far the predicted latents change without each.
 
-    |x0(x_t, prompt) - x0(x_t, prompt without the word)| at each place, a mean over steps. It is what maps are tested
+    |x0(x_t, prompt) - x0(x_t, prompt without the word)| at each place, with x0 the predicted clean latents, a mean over
+    all steps. It is what maps are tested
     by, at all steps in place of some, and asks the denoiser once a word and step. Latents stay those of the whole
     prompt: what a word did at earlier steps stays in them.
 

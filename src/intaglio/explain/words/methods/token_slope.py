@@ -15,11 +15,11 @@ from intaglio.models.diffusion.conditioning import Conditioning
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSlope(WordMapper):
-    """Slope by a word's tokens: the change of the predicted latents per share of the way to the empty prompt.
+    """Slope by a word's tokens: the predicted latents' change on the way to emptiness.
 
-    |x0(e + h d) - x0(e)| / h at each place, where e are the text embeddings and d takes those at the word's tokens to
-    the empty prompt's: a directional derivative by one difference, a mean over steps. Unlike `removal` it leaves what
-    the text encoder wrote of the word into other tokens.
+    |x0(e + h d) - x0(e)| / h at each place, with x0 the predicted clean latents, where e are the text embeddings and d
+    takes those at the word's tokens to the empty prompt's: a directional derivative by one difference, a mean over
+    steps. Unlike `removal` it leaves what the text encoder wrote of the word into other tokens.
 
     Source: ours, a finite difference; first-order attribution of cross-attention models has no single source.
     """

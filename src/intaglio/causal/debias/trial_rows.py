@@ -94,7 +94,7 @@ def _columns(path: Path, wanted: list[str]) -> pd.DataFrame:
 
 
 def _numbers(column: Any, path: Path) -> Float[ndarray, "n"]:
-    found = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    found = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found))[0])
         raise BadInput(f"column {column.name} of {path} has no number in its row {row + 1}; leave such rows out")
