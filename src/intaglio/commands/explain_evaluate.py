@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
-from intaglio.commands.kit.network_inputs import ExplainsNetwork
+from intaglio.commands.kit.network_inputs import ScoresByNetwork
 from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
 
@@ -26,10 +26,10 @@ SANE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
+class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
     """Set attribution methods beside each other on your network and pictures, at the same layers.
 
-    Each map is asked four things: how soon its order reveals the class, how soon it removes it, how much of it lies in
+    Explained is the likeliest class of each picture. Each map is asked four things: how soon its order reveals the class, how soon it removes it, how much of it lies in
     the right quarter of a grid of four pictures, and whether it changes when the head is drawn at random. For
     classifiers that Intaglio wrote, grids are also split, so that nothing outside the quarter can matter. The same
     command again goes on where a killed one was.
@@ -37,7 +37,7 @@ class ExplainEvaluate(ExplainsNetwork, DryRun, InRun, ReadsPictures):
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
     images: Path
-    """The pictures: a folder, of four classes or more."""
+    """The pictures: a folder; grids want four classes or more."""
     methods: tuple[str, ...] = ()
     """Methods of `intaglio explain`, such as lima grad-cam, or all; none takes those by gradients alone, which are
     quick."""

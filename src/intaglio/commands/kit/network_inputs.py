@@ -49,13 +49,11 @@ class ReadsNetwork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainsNetwork(ReadsNetwork):
-    """A command about the score that a classifier gives a class."""
+class ScoresByNetwork(ReadsNetwork):
+    """A command about the scores that a head of a classifier gives."""
 
     head: str = ""
     """Head of the classifier that is explained, such as kind or artist; none takes its first."""
-    target: str | None = None
-    """Class whose score is explained, by its name; none takes the likeliest."""
     score: Score = "log-odds"
     """The explained number: log p / (1 - p) of the class, the network's own logit, or p, which is flat where the class
     is sure."""
@@ -67,6 +65,14 @@ class ExplainsNetwork(ReadsNetwork):
     def network_settings(self, scored: "ScoredNetwork", target: str | None) -> Mapping[str, Any]:
         """Settings of a result, beside those of the method."""
         return {"head": scored.head, "target": target, "score": self.score, "resolution": self.resolution}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainsNetwork(ScoresByNetwork):
+    """A command about the score that a classifier gives a class."""
+
+    target: str | None = None
+    """Class whose score is explained, by its name; none takes the likeliest."""
 
 
 def class_place(name: str, scored: "ScoredNetwork") -> int:
