@@ -29,10 +29,10 @@ SANE = 8
 class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
     """Set attribution methods beside each other on your network and pictures, at the same layers.
 
-    Explained is the likeliest class of each picture. Each map is asked four things: how soon its order reveals the class, how soon it removes it, how much of it lies in
-    the right quarter of a grid of four pictures, and whether it changes when the head is drawn at random. For
-    classifiers that Intaglio wrote, grids are also split, so that nothing outside the quarter can matter. The same
-    command again goes on where a killed one was.
+    Explained is the likeliest class of each picture. Each map is asked four things: how soon its order reveals the
+    class, how soon it removes it, how much of it lies in the right quarter of a grid of four pictures, and whether it
+    changes when the head is drawn at random. For classifiers that Intaglio wrote, grids are also split, so that nothing
+    outside the quarter can matter. The same command again goes on where a killed one was.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
