@@ -66,7 +66,9 @@ def test_a_map_has_tables_a_page_and_is_found_again(run, capsys):
     page = (folder / "report.html").read_text()
     assert "<i>00.png" not in page
     assert "most of them in box" in page
-    data = json.loads(re.search(r'id="map-data">(.*?)</script>', page)[1])
+    data = re.search(r'id="map-data">(.*?)</script>', page)[1]
+    assert "<" not in data
+    data = json.loads(data)
     assert sorted(data["names"]) == sorted(found.names)
     assert data["side"] == 16
     (script,) = re.findall(r"<script>(.*?)</script>", page[: page.index('id="boxes"')], re.DOTALL)
