@@ -21,6 +21,10 @@ def answers(**changes):
     return TrialAnswers(**{**found, "difull": (), "pointed": maps, "split": torch.empty(0, 1, 1), **changes})
 
 
+def row_maps():
+    return torch.ones(4, 128, 128)
+
+
 def test_rows_are_methods_as_they_are_smoothed_and_at_layers():
     methods = {"rise": RISE(), "grad-cam": GradCAM(), "input-gradient": InputGradient()}
     rows = rows_of(methods, ["one", "two"], 17)
@@ -44,6 +48,8 @@ def test_strips_are_of_first_corners_and_intervals_of_grids():
     assert row.split.isnan().all()
     assert (row.mean("gridpg"), row.mean("difull"), row.passes) == (0.5, None, 4.0)
     assert row.bounds("gridpg") == (0.5, 0.5)  # both grids have one corner right
+    both = EvaluatedRow.of("x", InputGradient(), answers(difull=(1.0, 0.0, 0.0, 1.0), split=row_maps()))
+    assert both.bounds("difull") == (0.5, 0.5)
     assert row.layer == "input"
     assert EvaluatedRow.of("y", GradCAM(layer="z"), answers()).layer == "z"
 
@@ -52,7 +58,8 @@ def test_stored_and_read_again_and_a_damaged_file_is_told(tmp_path):
     poor = EvaluatedRow.of("poor", InputGradient(), answers(insertion=(0.1, 0.2, 0.1)))
     found = MethodComparison("kind", 3, 2, (EvaluatedRow.of("good", InputGradient(), answers()), poor))
     assert found.no_better_than_chance == ["poor"]
-    assert "good has the highest insertion (0.77; by chance 0.13)" in found.statement
+    assert "good has the highest insertion (0.77; by chance 0.13), ahead of 1 beyond the intervals" in found.statement
+    assert found.behind(found.rows[0]) == ["poor"]
     no_grids = EvaluatedRow.of("x", InputGradient(), answers(gridpg=(), pointed=torch.empty(0, 1, 1)))
     alone = MethodComparison("kind", 3, 0, (no_grids,))
     assert alone.statement.endswith("; the pictures make no grid.")

@@ -61,6 +61,8 @@ def test_a_map_that_owes_nothing_to_the_head_fails_the_sanity_check():
     asked, images = trials(), pictures(4)
     maps = torch.stack([(1 - one).sum(0) for one in images.pixels])
     assert asked.sanity(Blind(), maps) == pytest.approx([1.0] * 3)
+    turned = torch.stack([-(1 - one).sum(0) for one in images.pixels])
+    assert asked.sanity(Blind(), turned) == pytest.approx([1.0] * 3)  # a sign alone makes no other map
     own = torch.stack([OfTheNetwork().attributed(asked.scored, one, 0, "").map for one in images.pixels])
     assert 0 <= max(asked.sanity(OfTheNetwork(), own)) < 0.3
 

@@ -135,7 +135,7 @@ class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
 
     def _evaluate(self, trials: "AttributionTrials", rows: "Mapping[str, Attributor]", run: "Run") -> None:
         from intaglio.explain.heat_maps import quartered
-        from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison, row_of, stored
+        from intaglio.explain.method_comparison import EvaluatedRow, MethodComparison, row_from_state, row_to_state
 
         names = {name: f"row-{k:03d}" for k, name in enumerate(rows)}
         known: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
@@ -144,12 +144,11 @@ class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
         with run.progress(len(rows), "rows", len(known)) as progress:
             for name, method in rows.items():
                 if name not in known:
-                    known[name] = stored(EvaluatedRow.of(name, method, trials(method)))
+                    known[name] = row_to_state(EvaluatedRow.of(name, method, trials(method)))
                     run.save_state(names[name], *known[name])
                     progress.advance()
-        found = tuple(
-            row_of(about, tensors["pointed"], tensors["split"]) for tensors, about in (known[name] for name in rows)
-        )
+        states = [known[name] for name in rows]
+        found = tuple(row_from_state(about, tensors["pointed"], tensors["split"]) for tensors, about in states)
         result = MethodComparison(trials.scored.head, len(trials.images), len(trials.grids), found)
         if poor := result.no_better_than_chance:
             run.warn(f"as far as these pictures show, no sooner than by chance reveal the class: {', '.join(poor)}")

@@ -122,11 +122,20 @@ class MethodComparison:
         best, placed = (max(self.rows, key=lambda one, key=key: one.mean(key) or 0) for key in ("insertion", "gridpg"))
         found = (
             f"Of {len(self.rows)} rows, {best.name} has the highest insertion ({best.mean('insertion'):.2f}; by chance "
-            f"{best.mean('chance'):.2f})"
+            f"{best.mean('chance'):.2f}), ahead of {len(self.behind(best))} beyond the intervals"
         )
         if placed.mean("gridpg") is None:
             return f"{found}; the pictures make no grid."
         return f"{found}, and {placed.name} lies best in grids ({placed.mean('gridpg'):.0%} in the right quarter)."
+
+    def behind(self, best: EvaluatedRow) -> list[str]:
+        """Rows whose insertion lies below another's, by the interval of the difference over the same pictures."""
+        mine, found = np.array(best.figures["insertion"]), list[str]()
+        for one in self.rows:
+            ahead = mine - np.array(one.figures["insertion"])
+            if one is not best and len(ahead) > 1 and interval(lambda drawn: drawn.mean(-1), [ahead])[0] > 0:
+                found.append(one.name)
+        return found
 
     @property
     def no_better_than_chance(self) -> list[str]:
@@ -146,7 +155,7 @@ class MethodComparison:
             row: dict[str, Any] = {"row": one.name, "layer": one.layer}
             for name in MEASURED:
                 row[name] = one.mean(name)
-                row[f"{name}_low"], row[f"{name}_high"] = one.bounds(name) if one.figures[name] else (None, None)
+                row[f"{name}_low"], row[f"{name}_high"] = one.bounds(name)
             found.append({**row, "passes": one.passes})
         return found
 
@@ -177,10 +186,7 @@ class MethodComparison:
             "head": self.head,
             "pictures": self.pictures,
             "grids": self.grids,
-            "rows": [
-                {"name": one.name, "layer": one.layer, "figures": one.figures, "passes": one.passes}
-                for one in self.rows
-            ],
+            "rows": [row_to_state(one)[1] for one in self.rows],
         }
         strips = {f"{kind}.{k}": getattr(one, kind) for k, one in enumerate(self.rows) for kind in ("pointed", "split")}
         write_state(folder / FILE, strips, about)
@@ -194,9 +200,8 @@ class MethodComparison:
             return None
         try:
             tensors, about = read
-            rows = tuple(
-                row_of(one, tensors[f"pointed.{k}"], tensors[f"split.{k}"]) for k, one in enumerate(about["rows"])
-            )
+            strips = [(tensors[f"pointed.{k}"], tensors[f"split.{k}"]) for k in range(len(about["rows"]))]
+            rows = tuple(row_from_state(one, *pair) for one, pair in zip(about["rows"], strips, strict=True))
             if not rows:
                 raise ValueError("there are no rows")
             return cls(str(about["head"]), int(about["pictures"]), int(about["grids"]), rows)
@@ -204,15 +209,15 @@ class MethodComparison:
             raise BadInput(f"{path} is damaged ({error}); delete it, and the same command evaluates again") from error
 
 
-def row_of(stored: Mapping[str, Any], pointed: Tensor, split: Tensor) -> EvaluatedRow:
+def row_from_state(about: Mapping[str, Any], pointed: Tensor, split: Tensor) -> EvaluatedRow:
     """A stored row."""
-    figures = {name: tuple(float(one) for one in stored["figures"][name]) for name in MEASURED}
+    figures = {name: tuple(float(one) for one in about["figures"][name]) for name in MEASURED}
     if not figures["insertion"] or pointed.dim() != 3 or pointed.shape != split.shape:
         raise ValueError("a row has no figures")
-    return EvaluatedRow(str(stored["name"]), str(stored["layer"]), figures, float(stored["passes"]), pointed, split)
+    return EvaluatedRow(str(about["name"]), str(about["layer"]), figures, float(about["passes"]), pointed, split)
 
 
-def stored(row: EvaluatedRow) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A row as tensors and plain values: the inverse of `row_of`."""
+def row_to_state(row: EvaluatedRow) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A row as tensors and plain values: the inverse of `row_from_state`."""
     about = {name: value for name, value in asdict(row).items() if name not in ("pointed", "split")}
     return {"pointed": row.pointed, "split": row.split}, about

@@ -41,11 +41,46 @@ def test_pseudo_trials_find_the_share_that_shrinkage_leaves():
         one.name: recovered_share(one.fit, rows, 5, 0)[0]
         for one in (UncorrectedPredictions(), OutcomeRegression(), LinearCalibration())
     }
-    exact = rows_of(np.linspace(0, 1, 200), 0.3 * np.linspace(0, 1, 200))
-    assert recovered_share(UncorrectedPredictions().fit, exact, 5, 0) == pytest.approx((0.3, 0.3, 0.3))
     assert shares["naive"] == pytest.approx(0.6, abs=0.05)
     assert shares["outcome-regression"] == pytest.approx(0.6, abs=0.05)
     assert shares["lcc"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_check_is_exact_for_exact_predictions_and_wider_for_fewer_rows():
+    exact = rows_of(np.linspace(0, 1, 200), 0.3 * np.linspace(0, 1, 200))
+    assert recovered_share(UncorrectedPredictions().fit, exact, 5, 0) == pytest.approx((0.3, 0.3, 0.3))
+    widths = []
+    for count in (60, 960):
+        _, low, high = recovered_share(UncorrectedPredictions().fit, berkson(count), 5, 0)
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.4)  # it goes with the root of the rows, not of the trials
+
+
+def test_no_fold_is_checked_by_what_was_learnt_from_itself():
+    rows, seen = rows_of(np.arange(40.0), np.arange(40.0)), []
+
+    def fit(learnt):
+        seen.append(set(learnt.truth))
+
+        def corrected(predicted):
+            assert not seen[-1] & set(predicted)  # predictions are the outcomes themselves
+            return predicted
+
+        return corrected
+
+    assert recovered_share(fit, rows, 4, 0)[0] == pytest.approx(1)
+    assert [len(one) for one in seen[:4]] == [30] * 4
+    with pytest.raises(BadInput, match="40 calibration rows have no 11 folds of 4; give at most --folds 10"):
+        recovered_share(fit, rows, 11, 0)
+
+
+def test_resamples_that_allow_no_correction_are_told():
+    source = np.random.default_rng(3)
+    truth = source.normal(size=40)
+    weak = rows_of(truth, 0.25 * truth + source.normal(size=40))
+    given = trials(np.array([0.1, 0.2, 0.3, 0.2, 0.1, 0.3]), [1, 0, 1, 0, 1, 0])
+    told = LinearCalibration(resamples=100, folds=2)(weak, given).warnings
+    assert any("of the resamples allowed no correction and were drawn again" in one for one in told)
 
 
 def test_intervals_of_many_trials_cover_their_effects():
@@ -62,7 +97,9 @@ def test_intervals_of_many_trials_cover_their_effects():
 def test_predictions_beyond_the_calibrated_ones_and_few_rows_are_told():
     calibration = rows_of(np.linspace(0, 1, 30), np.linspace(0, 0.5, 30))
     given = trials(np.array([0.1, 0.2, 0.9, 0.8, 0.3, 0.4]), [1, 0, 1, 0, 1, 0])
-    (told,) = LinearCalibration(resamples=50)(calibration, given).warnings
+    found = LinearCalibration(resamples=50)(calibration, given)
+    (told,) = found.warnings
+    assert found.figures()["effect"] == found.effects[0].effect
     assert told == "33% of the trials' predictions lie outside of those that were calibrated"
     with pytest.raises(BadInput, match="19 calibration rows are too few; give 20 or more"):
         LinearCalibration()(calibration[np.arange(19)], given)

@@ -21,9 +21,13 @@ from intaglio.verbs import FileName
 Corrected = Callable[[Float[ndarray, "n"]], Float[ndarray, "n"]]
 """Predictions to corrected ones."""
 KIND = "resamples"
-"""Of the run's records, one for some resamples."""
-AT_ONCE, TRIES = 25, 100
-"""Resamples of a record, and draws of one until it allows a correction."""
+"""Name of the run's records; each holds some resamples."""
+AT_ONCE = 25
+"""Resamples of a record."""
+TRIES = 100
+"""Draws of a resample until one allows a correction, at most."""
+REDRAWN = 0.02
+"""Share of resamples that allowed no correction at first above which the result warns."""
 FEWEST = 20
 """Calibration rows, at least."""
 OUTSIDE = 0.05
@@ -79,12 +83,13 @@ class PredictionCorrection(ABC):
             run: progress and records; a killed call goes on after the last of them.
 
         Raises:
-            BadInput: for fewer than 20 calibration rows, for predictions that are all the same, and where the rows
-                allow no correction.
+            BadInput: for fewer than 20 calibration rows or 4 a fold, for predictions that are all the same, and where
+                the rows allow no correction.
         """
         check_calibration(calibration)
         corrected = self.fit(calibration)
-        drawn = self._resampled(calibration, trials, run)
+        pseudo = recovered_share(self.fit, calibration, self.folds, self.seed)
+        drawn, redrawn = self._resampled(calibration, trials, run)
         effects = tuple(
             TrialEffect(
                 name,
@@ -97,14 +102,20 @@ class PredictionCorrection(ABC):
         )
         low, high = calibration.predicted.min(), calibration.predicted.max()
         outside = float(((trials.predicted < low) | (trials.predicted > high)).mean())
-        pseudo = recovered_share(self.fit, calibration, self.folds, self.seed)
         told = self.warnings(calibration)
+        if redrawn > REDRAWN:
+            told.append(
+                f"{redrawn:.0%} of the resamples allowed no correction and were drawn again, so that intervals are too "
+                "narrow, and the sign of the effects is not sure"
+            )
         if outside > OUTSIDE:
             told.append(f"{outside:.0%} of the trials' predictions lie outside of those that were calibrated")
         return DebiasedEffects(self.name, self.reading, len(calibration), effects, pseudo, outside, tuple(told))
 
-    def _resampled(self, calibration: CalibrationRows, trials: TrialRows, run: Run) -> Float[ndarray, "b t"]:
-        """Effects of each resample, by trial."""
+    def _resampled(
+        self, calibration: CalibrationRows, trials: TrialRows, run: Run
+    ) -> tuple[Float[ndarray, "b t"], float]:
+        """Effects of each resample, by trial, and the share of draws that allowed no correction."""
         key = digest(
             [
                 self.name,
@@ -118,24 +129,30 @@ class PredictionCorrection(ABC):
         with run.progress(len(starts), "resamples", len(known)) as progress:
             for start in starts:
                 if str(start) not in known:
-                    places = range(start, min(start + AT_ONCE, self.resamples))
-                    rows = [self._resample(calibration, trials, place) for place in places]
-                    known[str(start)] = {"key": key, "effects": rows}
+                    numbers = range(start, min(start + AT_ONCE, self.resamples))
+                    drawn = [self._resample(calibration, trials, number) for number in numbers]
+                    known[str(start)] = {
+                        "key": key,
+                        "effects": [effects for effects, _ in drawn],
+                        "failed": sum(failed for _, failed in drawn),
+                    }
                     run.record(KIND, str(start), known[str(start)])
                     progress.advance()
-        return np.array([row for start in starts for row in known[str(start)]["effects"]])
+        found = np.array([row for start in starts for row in known[str(start)]["effects"]])
+        failed = sum(int(known[str(start)]["failed"]) for start in starts)
+        return found, failed / (failed + self.resamples)
 
-    def _resample(self, calibration: CalibrationRows, trials: TrialRows, place: int) -> list[float]:
-        """Effects of one resample; one that allows no correction is drawn anew."""
-        for again in range(TRIES):
-            source = numpy_generator(self.seed, 0, place, again)
+    def _resample(self, calibration: CalibrationRows, trials: TrialRows, number: int) -> tuple[list[float], int]:
+        """Effects of one resample, and the draws before it that allowed no correction."""
+        for failed in range(TRIES):
+            source = numpy_generator(self.seed, 0, number, failed)
             rows = calibration[source.integers(0, len(calibration), len(calibration))]
             try:
                 corrected = self.fit(rows)(trials.predicted)
             except BadInput:
                 continue
             arms = [[source.choice(arm, len(arm)) for arm in trials.arms(k)] for k in range(len(trials.names))]
-            return [_mean(corrected, trials, one) - _mean(corrected, trials, two) for one, two in arms]
+            return [_mean(corrected, trials, one) - _mean(corrected, trials, two) for one, two in arms], failed
         raise BadInput("resamples of the calibration rows allow no correction; give more of them")
 
 

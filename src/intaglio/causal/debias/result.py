@@ -46,8 +46,8 @@ class DebiasedEffects:
     calibration: int
     """Rows that it was learnt from."""
     effects: tuple[TrialEffect, ...]
-    recovered: tuple[float | None, ...]
-    """Share of true effects that the correction finds in pseudo-trials of calibration rows, with its bounds."""
+    recovered: tuple[float, ...]
+    """Slope of estimated on true effects in pseudo-trials of calibration rows, with its bounds; 1 is unbiased."""
     outside: float
     """Share of the trials' predictions outside of the calibrated ones."""
     warnings: tuple[str, ...]
@@ -56,11 +56,15 @@ class DebiasedEffects:
     def statement(self) -> str:
         """The outcome in a sentence."""
         share, low, high = self.recovered
-        bounds = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
         first = self.effects[0]
-        one = f"the effect is {first.effect:.3g} ({first.interval[0]:.3g} to {first.interval[1]:.3g})"
-        told = one if len(self.effects) == 1 else f"{len(self.effects)} trials are corrected"
-        return f"By {self.method} {told}; in pseudo-trials it finds {share or 0:.2f}{bounds} of the true effects."
+        told = f"the effect is {first.effect:.3g} ({first.interval[0]:.3g} to {first.interval[1]:.3g})"
+        if len(self.effects) > 1:
+            sizes = [one.effect for one in self.effects]
+            told = f"{len(self.effects)} effects are {min(sizes):.3g} to {max(sizes):.3g}"
+        return (
+            f"By {self.method} {told}; in pseudo-trials, estimated effects are {share:.2f} ({low:.2f} to {high:.2f}) "
+            "times the true ones."
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a trial; the keys are `COLUMNS`."""
@@ -84,9 +88,12 @@ class DebiasedEffects:
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("trial")
 
     def figures(self) -> dict[str, Any]:
-        """Counts, and the share of true effects in pseudo-trials."""
+        """Counts, effects, of one trial with its interval, and the slope in pseudo-trials."""
         share, low, high = self.recovered
+        sizes = [one.effect for one in self.effects]
+        one = dict(zip(("low", "high"), self.effects[0].interval, strict=True)) if len(sizes) == 1 else {}
         return {
+            **({"effect": sizes[0], **one} if one else {"least_effect": min(sizes), "largest_effect": max(sizes)}),
             "trials": len(self.effects),
             "calibration": self.calibration,
             "recovered": share,
@@ -125,7 +132,7 @@ class DebiasedEffects:
             )
             for one in stored["effects"]
         )  # fmt: skip
-        recovered = tuple(None if one is None else float(one) for one in stored["recovered"])
+        recovered = tuple(map(float, stored["recovered"]))
         if not effects or len(recovered) != 3 or any(len(one.interval) != 2 for one in effects):
             raise ValueError("there are no effects")
         known = {one.name: stored[one.name] for one in fields(cls)}

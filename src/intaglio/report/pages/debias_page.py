@@ -34,7 +34,6 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     if found is None:
         return None
     share, low, high = found.recovered
-    bounds = "" if low is None or high is None else f"95% {low:.2f} to {high:.2f}; "
     rows = [
         [
             row["trial"],
@@ -51,7 +50,11 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         **title(run, f"{count(len(found.effects), 'effect')} from predicted outcomes"),
         lead=found.statement,
         keys=[
-            Key("Found of true effects", decimal(share or 0.0, 2), f"{bounds}in pseudo-trials; 1 is unbiased"),
+            Key(
+                "In pseudo-trials",
+                decimal(share, 2),
+                f"times the true effects, 95% {low:.2f} to {high:.2f}; 1 is unbiased",
+            ),
             Key("Calibration rows", f"{found.calibration:,}", "with known outcomes"),
             Key("Outside", rate_text(found.outside), "of the trials’ predictions, beyond the calibrated ones"),
         ],
