@@ -11,9 +11,11 @@ from explain_scenes import classifier
 from intaglio.cli import main
 from intaglio.commands.explain_blindspots import labels_of
 from intaglio.errors import BadInput
+from intaglio.explain.blindspots.methods.channels import ChannelEnergies
 from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.classifiers import save_classifier
+from intaglio.models.diffusion.loading import load_model
 
 
 @pytest.fixture
@@ -66,6 +68,24 @@ def test_pictures_are_drawn_for_captions_with_the_control_of_the_autoencoder(fol
     assert len(made) == 8
     assert len({*made.hashes}) == 8, "each its own seed"
     assert not list((run / "states").iterdir())
+
+
+def test_the_control_is_of_the_real_pictures(folder, monkeypatch):
+    base = tiny.sd_folder(folder / "base")
+    model, seen = load_model(base), []
+
+    def noted(self, scored, pairs, *, run):
+        seen.append(pairs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ChannelEnergies, "__call__", noted)
+    words = ["--model", str(base), "--generated", str(folder / "made")]
+    assert main(line(folder, *words)) != 0
+    (pairs,) = seen
+    with torch.no_grad():
+        whole = model.decode(model.encode(pairs.parts["real"]))
+    torch.testing.assert_close(pairs.parts["decoded"], (whole * 255).round() / 255, rtol=0, atol=1.01 / 255)
+    assert not torch.equal(pairs.parts["real"], pairs.parts["generated"])
 
 
 @pytest.mark.parametrize(

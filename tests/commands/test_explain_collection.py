@@ -82,6 +82,7 @@ def test_boxes_open_and_close_by_keys_and_nothing_is_asked_for(run):
     folder, _ = run
     with launched() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(120_000)  # a machine may have other work
         asked, faults = [], []
         page.on("request", lambda one: asked.append(one.url))
         page.on("pageerror", lambda one: faults.append(str(one)))
