@@ -31,7 +31,7 @@ PICTURES, QUICK_PICTURES = 60, 16
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptsBench:
-    """Concepts of a classifier's layer: planted atoms that are found, labels of pictures, removal from a score.
+    """Concepts of a classifier's layer: planted atoms found, labels, removal from a score.
 
     `recovery` is the mean cosine of five planted, disjoint atoms with the directions matched to them. `purity` is how
     much oftener the twenty pictures with most of a concept have one kind than all pictures, over the five strongest of

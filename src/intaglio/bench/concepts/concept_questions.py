@@ -57,7 +57,7 @@ def pooled_crops(
 def purity(
     method: ConceptFinder, features: Float[ndarray, "m c"], pictures: Sequence[int], labels: Sequence[str]
 ) -> float:
-    """How much oftener the pictures with most of a concept have one label than all pictures, over the first concepts.
+    """Excess of one label in the pictures with most of a concept over its share of all, a mean over the first concepts.
 
     Of the five concepts with the largest sums of codes, each by the twenty pictures whose crops have most of it.
     """
