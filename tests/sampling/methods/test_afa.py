@@ -1,4 +1,3 @@
-import copy
 from dataclasses import replace
 
 import pytest
@@ -44,15 +43,25 @@ def model(root):
     return load_model(root / "base")
 
 
-def part_of(root, model, name="even", stir=0.0):
+@pytest.fixture(scope="module")
+def networks(root, model):
+    return (model, *read_others(model, [root / "tuned"]))
+
+
+@pytest.fixture(scope="module")
+def method(root, networks):
+    """Merges by even weights; it reads the other model once for all tests."""
+    return Afa(part=part_of(root, networks), others=(root / "tuned",))
+
+
+def part_of(root, networks, name="even", stir=0.0):
     """A part whose routers give each model the same weight; with some noise on the last layers, they do not."""
-    networks = (model, *read_others(model, [root / "tuned"]))
     weights, source = routers_of(networks, 8, 0).state_dict(), torch.Generator().manual_seed(2)
     for key, value in weights.items():
         if ".last." in key:
             value.copy_(stir * torch.randn(value.shape, generator=source))
     settings = {"width": 8, "seed": 0, "others": ["tuned"], "networks": [one.fingerprint for one in networks]}
-    TrainedPart("afa", model.fingerprint, settings, weights, {}).save(root / f"{name}.safetensors")
+    TrainedPart("afa", networks[0].fingerprint, settings, weights, {}).save(root / f"{name}.safetensors")
     return root / f"{name}.safetensors"
 
 
@@ -61,8 +70,7 @@ def drawn(model, method=None, **options):
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-def test_even_weights_draw_what_the_mean_of_the_models_last_layers_draws(root, model, scale):
-    method = Afa(part=part_of(root, model), others=(root / "tuned",))
+def test_even_weights_draw_what_the_mean_of_the_models_last_layers_draws(root, model, method, scale):
     calls = Calls()
     found = drawn(model, method, guidance_scale=scale, calls=calls)
     wanted = drawn(load_model(root / "mean"), guidance_scale=scale)
@@ -71,28 +79,23 @@ def test_even_weights_draw_what_the_mean_of_the_models_last_layers_draws(root, m
     assert calls == Calls(forward=2 * 2 * 4 * (1 if scale == 1 else 2))
 
 
-def test_the_routers_of_the_part_tell_what_is_drawn(root, model):
-    even, other = (
-        drawn(model, Afa(part=part_of(root, model, name, stir), others=(root / "tuned",)))
-        for name, stir in (("even", 0.0), ("other", 2.0))
-    )
+def test_the_routers_of_the_part_tell_what_is_drawn(root, model, networks, method):
+    stirred = replace(method, part=part_of(root, networks, "other", 2.0))
+    even, other = (drawn(model, one, guidance_scale=1.0) for one in (method, stirred))
     assert (even - other).abs().max() > 1e-3
 
 
-def test_others_are_read_once_and_left_as_they_were(root, model):
-    method = Afa(part=part_of(root, model), others=(root / "tuned",))
-    found = method.networks(model)
-    before = copy.deepcopy(found[1].denoiser.state_dict())
-    drawn(model, method, batch=1)
+def test_others_are_read_once_and_left_as_they_were(root, model, networks, method):
+    found, before = method.networks(model), networks[1].denoiser.state_dict()  # read apart, and drawn with by no one
+    drawn(model, method, batch=1, guidance_scale=1.0)
     assert method.networks(model)[1] is found[1]
     assert all(torch.equal(before[key], value) for key, value in found[1].denoiser.state_dict().items())
     assert not any("forward" in vars(one.denoiser) for one in found)
     assert replace(method, others=(root / "third",)).networks(model)[1] is not found[1]
 
 
-def test_others_must_be_those_of_the_training(root, model):
+def test_others_must_be_those_of_the_training(root, model, method):
     request = SamplingRequest(model, ["dog"], "", 5.0, 3, 3)
-    method = Afa(part=part_of(root, model), others=(root / "tuned",))
     method.check(request)
     for others in ((root / "third",), (root / "tuned", root / "third")):
         with pytest.raises(BadInput, match=r"are not those that .* was trained with.*give those \(tuned\)"):

@@ -25,8 +25,9 @@ def product(scale):
     return 4 * scale * 2 / precision, 1 / precision
 
 
-@pytest.mark.parametrize("scale", [1.5, 2.0])
-def test_particles_follow_the_density_that_guidance_names(scale):
+def test_particles_follow_the_density_that_guidance_names():
+    """At the scale 1.5 particles without weights would come as near."""
+    scale = 2.0
     mean, _ = product(scale)
     method = FeynmanKac(scale=scale, clip=0.0, particles=64)
     found = drawn(ONE, method, prompt="tuned", count=64, steps=100).double()
@@ -36,10 +37,11 @@ def test_particles_follow_the_density_that_guidance_names(scale):
 
 
 def test_the_whole_population_has_the_variance_of_the_target():
+    """Bounds are five deviations of K = 1024 independent ones: sd / √K of the mean, σ² √(2 / K) of the variance."""
     mean, variance = product(2.0)
-    found = population(FeynmanKac(scale=2.0, clip=0.0, particles=4096), steps=100)
-    assert found.mean().item() == pytest.approx(mean, abs=0.03)
-    assert found.var().item() == pytest.approx(variance, abs=0.02)
+    found = population(FeynmanKac(scale=2.0, clip=0.0, particles=1024), steps=100)
+    assert found.mean().item() == pytest.approx(mean, abs=0.06)
+    assert found.var().item() == pytest.approx(variance, abs=0.032)
 
 
 def test_mass_of_two_modes():
