@@ -37,11 +37,14 @@ def test_particles_follow_the_density_that_guidance_names():
 
 
 def test_the_whole_population_has_the_variance_of_the_target():
-    """Bounds are five deviations of K = 1024 independent ones: sd / √K of the mean, σ² √(2 / K) of the variance."""
-    mean, variance = product(2.0)
-    found = population(FeynmanKac(scale=2.0, clip=0.0, particles=1024), steps=100)
-    assert found.mean().item() == pytest.approx(mean, abs=0.06)
-    assert found.var().item() == pytest.approx(variance, abs=0.032)
+    """Bounds are five deviations of K = 1024 independent ones: sd / √K of the mean, σ² √(2 / K) of the variance.
+
+    At w = 3 a weight of w - 1 in place of w (w - 1) / 2 would be another, as it is not at w = 2.
+    """
+    mean, variance = product(3.0)
+    found = population(FeynmanKac(scale=3.0, clip=0.0, particles=1024), steps=100)
+    assert found.mean().item() == pytest.approx(mean, abs=0.05)
+    assert found.var().item() == pytest.approx(variance, abs=0.022)
 
 
 def test_mass_of_two_modes():
