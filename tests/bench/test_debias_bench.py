@@ -9,6 +9,7 @@ from debias_scenes import berkson
 from intaglio.bench.debias import bench
 from intaglio.bench.debias.bench import DebiasBench, figures_of
 from intaglio.bench.debias.predicted_scores import PredictedScores, drawn_trials
+from intaglio.causal.debias import pseudo_trials
 
 
 def planted(count=4000):
@@ -41,6 +42,7 @@ def test_figures_by_hand():
 
 def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "RESAMPLES", 50)
+    monkeypatch.setattr(pseudo_trials, "DRAWS", 1)
     monkeypatch.setattr(bench, "predicted_scores", lambda seed: {name: planted(300) for name in bench.SCORES})
     asked, ask = [], bench.measured
 

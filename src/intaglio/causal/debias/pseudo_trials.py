@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.special import expit
 
 from intaglio.causal.debias.trial_rows import CalibrationRows
 from intaglio.errors import BadInput
@@ -52,22 +53,21 @@ def recovered_share(fit: Fit, rows: CalibrationRows, folds: int, seed: int) -> R
 
 def _slope(fit: Fit, rows: CalibrationRows, parts: Sequence[Int[ndarray, "_"]], seed: int, draw: int) -> float:
     """The slope over pseudo-trials of all folds, each fitted on the others."""
-    source, true, estimated = numpy_generator(seed, 3, draw), list[float](), list[float]()
+    source, products, squares = numpy_generator(seed, 3, draw), 0.0, 0.0
     for number, part in enumerate(parts):
         held, learnt = rows[part], rows[np.concatenate([one for k, one in enumerate(parts) if k != number])]
         corrected = fit(learnt)(held.predicted)
-        spread = held.truth.std() or 1.0
-        for _ in range(TRIALS):
-            tilt = TILT * source.standard_normal()
-            chance = 1 / (1 + np.exp(-tilt * (held.truth - held.truth.mean()) / spread))
-            treated = source.random(len(held)) < chance
-            if 0 < treated.sum() < len(treated):
-                true.append(difference(held.truth, treated))
-                estimated.append(difference(corrected, treated))
-    weights = np.array(true)
-    return float((np.array(estimated) * weights).sum() / max((weights**2).sum(), 1e-300))
+        standard = (held.truth - held.truth.mean()) / (held.truth.std() or 1.0)
+        chance = expit(TILT * source.standard_normal((TRIALS, 1)) * standard)
+        treated = source.random((TRIALS, len(held))) < chance
+        treated = treated[treated.any(1) & ~treated.all(1)]
+        true, estimated = differences(held.truth, treated), differences(corrected, treated)
+        products, squares = products + float(true @ estimated), squares + float(true @ true)
+    return products / max(squares, 1e-300)
 
 
-def difference(outcomes: Float[ndarray, "n"], treated: ndarray) -> float:
-    """Mean outcome of treated rows less that of the others."""
-    return float(outcomes[treated].mean() - outcomes[~treated].mean())
+def differences(outcomes: Float[ndarray, "n"], treated: Bool[ndarray, "t n"]) -> Float[ndarray, "t"]:
+    """Mean outcome of treated rows less that of the others, in each of t trials with both."""
+    counts = treated.sum(1)
+    inside = treated @ outcomes
+    return inside / counts - (outcomes.sum() - inside) / (len(outcomes) - counts)
