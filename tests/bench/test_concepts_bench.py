@@ -53,13 +53,13 @@ def test_removal_by_hand(monkeypatch):
     monkeypatch.setattr(concept_questions, "layer_maps", lambda *given: torch.ones(1, 2, 1, 1))
     weights = torch.tensor([3.0, 1.0])
     monkeypatch.setattr(
-        concept_questions, "scores_with", lambda s, la, p, maps, t: (maps[:, :, 0, 0] @ weights).double().numpy()
+        concept_questions, "scores_with_maps", lambda s, la, p, maps, *t: (maps[:, :, 0, 0] @ weights).double().numpy()
     )
     first = removal_area(scored, "stages.0", images, 0, Given(), torch.eye(2))
     assert first == pytest.approx([(1 + 0.25) / 4 + (0.25 + 0) / 4] * 2)
     last = removal_area(scored, "stages.0", images, 0, Given(), torch.eye(2)[[1, 0]])
     assert last == pytest.approx([(1 + 0.75) / 4 + 0.75 / 4] * 2)
-    monkeypatch.setattr(concept_questions, "scores_with", lambda *given: np.zeros(3))
+    monkeypatch.setattr(concept_questions, "scores_with_maps", lambda *given: np.zeros(3))
     assert removal_area(scored, "stages.0", images, 0, Given(), torch.eye(2)) == []
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from intaglio.explain.concepts.family import ConceptFinder
 from intaglio.explain.concepts.picture_crops import picture_crops
-from intaglio.explain.layer_maps import layer_maps
+from intaglio.explain.layer_maps import layer_maps, scores_with_maps
 from intaglio.images.image_set import ImageSet
-from intaglio.models.module_outputs import with_output
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import numpy_generator
 
@@ -88,17 +87,9 @@ def removal_area(
         codes = method.codes(maps.flatten(1).T.double().numpy(), rows)
         kept = np.array([[k >= gone for k in range(len(rows))] for gone in range(len(rows) + 1)], np.float64)
         rebuilt = torch.from_numpy((kept[:, None] * codes) @ rows).float()
-        scores = scores_with(scored, layer, pixels, rebuilt.transpose(1, 2).unflatten(2, maps.shape[1:]), target)
+        whole = rebuilt.transpose(1, 2).unflatten(2, maps.shape[1:])
+        scores = scores_with_maps(scored, layer, pixels, whole, target, method.batch)
         fall = scores[0] - scores[-1]
         if fall > 0:
             found.append(float(np.trapezoid((scores - scores[-1]) / fall, dx=1 / len(rows))))
     return found
-
-
-@torch.no_grad()
-def scores_with(
-    scored: ScoredNetwork, layer: str, pixels: Float[Tensor, "3 h w"], maps: Float[Tensor, "m c hl wl"], target: int
-) -> Float[ndarray, "m"]:
-    """Scores of a picture with the layer's maps replaced."""
-    with with_output(scored.layer(layer), maps.to(scored.device)):
-        return scored.score(pixels.expand(len(maps), -1, -1, -1), target).double().cpu().numpy()

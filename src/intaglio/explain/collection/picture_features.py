@@ -10,9 +10,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from intaglio.errors import IntaglioError
+from intaglio.explain.layer_maps import layer_maps
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
-from intaglio.models.module_outputs import outputs_of
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.runs.plain_json import digest
 from intaglio.runs.tensors import tensor_hash
@@ -80,9 +80,7 @@ class LayerFeatures(FeatureSource):
         if not self.layer:
             found = self.scored.features(images.pixels)
         else:
-            with outputs_of([self.scored.layer(self.layer)]) as maps:
-                self.scored.logits(images.pixels)
-            found = maps[-1].mean((2, 3))
+            found = layer_maps(self.scored, self.layer, images.pixels).mean((2, 3))
         if not bool(found.isfinite().all()):
             raise IntaglioError("the network gives numbers that are not finite; check its file")
         return found.float().cpu()

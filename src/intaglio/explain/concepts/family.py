@@ -16,10 +16,9 @@ from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.concepts.picture_crops import CropBox, picture_crops
 from intaglio.explain.concepts.result import Concepts, FoundConcept
 from intaglio.explain.concepts.total_effects import total_effects
-from intaglio.explain.layer_maps import layer_maps
+from intaglio.explain.layer_maps import layer_maps, scores_with_maps
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.interval import interval
-from intaglio.models.module_outputs import with_output
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import seed_32bit
 from intaglio.runs.picture_batches import in_batches
@@ -152,7 +151,7 @@ class ConceptFinder(ABC):
             def score(factors: Float[ndarray, "m k"]) -> Float[ndarray, "m"]:
                 rebuilt = torch.from_numpy((factors[:, None] * codes) @ bank).float()  # noqa: B023 - called at once
                 whole = rebuilt.transpose(1, 2).unflatten(2, maps.shape[1:])  # noqa: B023
-                return _scores(scored, layer, pixels, whole, target, self.batch)  # noqa: B023
+                return scores_with_maps(scored, layer, pixels, whole, target, self.batch)  # noqa: B023
 
             rows.append(total_effects(score, len(bank), self.points, seed_32bit(self.seed, "concepts", content)))
         return {str(k): [float(row[k]) for row in rows] for k in range(len(bank))}
@@ -191,20 +190,3 @@ class ConceptFinder(ABC):
         slopes = self.slopes(self.codes(mean[None], bank)[0], bank)[number]
         raw = torch.einsum("c,chw->hw", torch.from_numpy(slopes), maps).clamp(min=0).float()
         return interpolate(raw[None, None], tuple(pixels.shape[1:]), mode="bilinear", align_corners=False)[0, 0]
-
-
-@torch.no_grad()
-def _scores(
-    scored: ScoredNetwork,
-    layer: str,
-    pixels: Float[Tensor, "3 h w"],
-    maps: Float[Tensor, "m c hl wl"],
-    target: int,
-    batch: int,
-) -> Float[ndarray, "m"]:
-    """The score with the layer's maps replaced."""
-    found = []
-    for part in maps.split(batch):
-        with with_output(scored.layer(layer), part.to(scored.device)):
-            found.append(scored.score(pixels.expand(len(part), -1, -1, -1), target).cpu())
-    return torch.cat(found).double().numpy()

@@ -5,10 +5,9 @@ from torch import nn
 
 from explain_scenes import HEAD, pictures, untrained
 from intaglio.errors import BadInput
-from intaglio.explain.concepts.family import _scores
 from intaglio.explain.concepts.methods.craft import CRAFT
 from intaglio.explain.concepts.methods.principal import PrincipalConcepts
-from intaglio.explain.layer_maps import layer_maps
+from intaglio.explain.layer_maps import layer_maps, scores_with_maps
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score
@@ -78,7 +77,7 @@ def test_a_concepts_map_is_where_its_code_comes_from():
 def test_the_score_of_its_own_maps_is_the_score_of_the_picture():
     scored, pixels = untrained(), pictures(1).pixels
     maps = layer_maps(scored, "stages.1", pixels)
-    found = _scores(scored, "stages.1", pixels[0], maps, 2, 8)
+    found = scores_with_maps(scored, "stages.1", pixels[0], maps, 2, 8)
     with torch.no_grad():
         assert found[0] == pytest.approx(float(scored.score(pixels, 2)), abs=1e-6)
     assert not any(module._forward_hooks for module in scored.network.modules())
