@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.stats import rankdata
-from torch import Tensor, nn
+from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.explain.family import Attributor
@@ -145,19 +145,16 @@ def with_random_head(scored: ScoredNetwork, seed: int) -> ScoredNetwork | None:
     """A copy whose last linear layer is drawn at random, each tensor with its own deviation; None without one."""
     if not scored.layers:
         return None
-    network = copy.deepcopy(scored.network)
-    if isinstance(scored, ScoredClassifier):
-        head: nn.Module | None = network.get_submodule(f"heads.{scored.head}")
-    else:
-        head = next((one for one in reversed(list(network.modules())) if isinstance(one, nn.Linear)), None)
+    drawn = replace(scored, network=copy.deepcopy(scored.network))
+    head = drawn.head_layer
     if head is None or not any(True for _ in head.parameters()):
         return None
     source = generator(seed, "head")
     with torch.no_grad():
         for weight in head.parameters():
-            drawn = torch.randn(weight.shape, generator=source)
-            weight.copy_(weight.std() * drawn if weight.numel() > 1 else drawn)
-    return replace(scored, network=network)
+            noise = torch.randn(weight.shape, generator=source)
+            weight.copy_(weight.std() * noise if weight.numel() > 1 else noise)
+    return drawn
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:

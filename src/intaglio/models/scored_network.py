@@ -99,6 +99,11 @@ class ScoredNetwork(ABC):
         last = {one.shape[-1]: one for one in maps.values()}
         return tuple(min((name for name, one in maps.items() if _same(one, end)), key=len) for end in last.values())
 
+    @property
+    def head_layer(self) -> nn.Module | None:
+        """The module that gives the logits: the last linear one; None where there is none."""
+        return next((one for one in reversed(list(self.network.modules())) if isinstance(one, nn.Linear)), None)
+
     def check_layers(self) -> None:
         """Raises `BadInput` for a network without a layer of maps."""
         if not self.layers:
@@ -118,6 +123,11 @@ class ScoredClassifier(ScoredNetwork):
     """One head of a classifier that Intaglio wrote."""
 
     network: PictureClassifier
+
+    @property
+    def head_layer(self) -> nn.Module | None:
+        """The head's own."""
+        return self.network.get_submodule(f"heads.{self.head}")
 
     def raw_logits(self, pixels: Pictures) -> Float[Tensor, "n k"]:
         """The head's own logits."""
