@@ -53,8 +53,8 @@ def test_rows_strips_and_a_report_and_a_stopped_one_goes_on(folder, tmp_path, ca
     (run,) = (tmp_path / "runs").glob("explain-evaluate-*")
     found = MethodComparison.load(run)
     names = ["grad-cam at stages.0", "input-gradient", "input-gradient smooth 5", "input-gradient at stages.0"]
-    assert sorted(one.name for one in found.rows) == sorted(names)
-    assert {one.name: one.mean("difull") for one in found.rows}["input-gradient"] == 1.0
+    assert sorted(one.name for one in found.compared) == sorted(names)
+    assert {one.name: one.mean("difull") for one in found.compared}["input-gradient"] == 1.0
     assert found.statement in said
     page = (run / "report.html").read_text()
     assert page.count("data:image/png") == 4 * 2 * 6

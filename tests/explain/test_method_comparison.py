@@ -59,15 +59,15 @@ def test_stored_and_read_again_and_a_damaged_file_is_told(tmp_path):
     found = MethodComparison("kind", 3, 2, (EvaluatedRow.of("good", InputGradient(), answers()), poor))
     assert found.no_better_than_chance == ["poor"]
     assert "good has the highest insertion (0.77; by chance 0.13), ahead of 1 beyond the intervals" in found.statement
-    assert found.behind(found.rows[0]) == ["poor"]
+    assert found.behind(found.compared[0]) == ["poor"]
     no_grids = EvaluatedRow.of("x", InputGradient(), answers(gridpg=(), pointed=torch.empty(0, 1, 1)))
     alone = MethodComparison("kind", 3, 0, (no_grids,))
     assert alone.statement.endswith("; the pictures make no grid.")
-    assert (alone.figures()["gridpg_best"], alone.to_rows()[0]["gridpg_low"]) == (None, None)
+    assert (alone.figures()["gridpg_best"], alone.rows()[0]["gridpg_low"]) == (None, None)
     found.save(tmp_path)
     again = MethodComparison.load(tmp_path)
-    assert again.to_rows() == found.to_rows()
-    torch.testing.assert_close(again.rows[1].pointed, poor.pointed, equal_nan=True)
+    assert again.rows() == found.rows()
+    torch.testing.assert_close(again.compared[1].pointed, poor.pointed, equal_nan=True)
     assert again.to_frame().loc["good", "gridpg"] == 0.5
     write_state(tmp_path / "evaluation.safetensors", {}, {"head": "kind", "pictures": 1, "grids": 1, "rows": []})
     with pytest.raises(BadInput, match="is damaged .there are no rows.; delete it"):

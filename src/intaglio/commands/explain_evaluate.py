@@ -177,7 +177,7 @@ def _report(found: "MethodComparison", folder: Path) -> None:
     measured = ("insertion", "chance", "deletion", "gridpg", "difull", "sanity")
     rows = [
         (row["row"], *("" if row[name] is None else f"{row[name]:.2f}" for name in measured), f"{row['passes']:,.0f}")
-        for row in found.to_rows()
+        for row in found.rows()
     ]
     heads = ("row", "insertion", "by chance", "deletion", "in its quarter", "split", "sanity", "passes")
     say(table([heads, *rows]))

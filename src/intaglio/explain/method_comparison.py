@@ -6,24 +6,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput
 from intaglio.explain.family import Attributor
 from intaglio.explain.pointing_grids import POINTED
 from intaglio.explain.trials import TrialAnswers
-from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.metrics.localisation import BINS, aggregated
 from intaglio.metrics.statistics.interval import interval
-from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "evaluation.safetensors", "evaluation.csv"
 MEASURED = ("insertion", "deletion", "chance", "gridpg", "difull", "sanity")
@@ -108,21 +103,35 @@ def _strip(maps: Tensor, localisation: Sequence[float]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class MethodComparison:
+class MethodComparison(StoredTable):
     """Attribution methods on one network: how faithful their maps are, and whether they lie where they must."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command evaluates again"
 
     head: str
     pictures: int
     grids: int
-    rows: tuple[EvaluatedRow, ...]
+    compared: tuple[EvaluatedRow, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return "Attribution methods on one network"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
         """The outcome in a sentence."""
-        best, placed = (max(self.rows, key=lambda one, key=key: one.mean(key) or 0) for key in ("insertion", "gridpg"))
+        best, placed = (max(self.compared, key=lambda one, by=by: one.mean(by) or 0) for by in ("insertion", "gridpg"))
         found = (
-            f"Of {len(self.rows)} rows, {best.name} has the highest insertion ({best.mean('insertion'):.2f}; by chance "
-            f"{best.mean('chance'):.2f}), ahead of {len(self.behind(best))} beyond the intervals"
+            f"Of {len(self.compared)} rows, {best.name} has the highest insertion ({best.mean('insertion'):.2f}; by "
+            f"chance {best.mean('chance'):.2f}), ahead of {len(self.behind(best))} beyond the intervals"
         )
         if placed.mean("gridpg") is None:
             return f"{found}; the pictures make no grid."
@@ -131,7 +140,7 @@ class MethodComparison:
     def behind(self, best: EvaluatedRow) -> list[str]:
         """Rows whose insertion lies below another's, by the interval of the difference over the same pictures."""
         mine, found = np.array(best.figures["insertion"]), list[str]()
-        for one in self.rows:
+        for one in self.compared:
             ahead = mine - np.array(one.figures["insertion"])
             if one is not best and len(ahead) > 1 and interval(lambda drawn: drawn.mean(-1), [ahead])[0] > 0:
                 found.append(one.name)
@@ -141,17 +150,17 @@ class MethodComparison:
     def no_better_than_chance(self) -> list[str]:
         """Rows whose insertion is not above that of random orders, by the interval of the difference."""
         found = list[str]()
-        for one in self.rows:
+        for one in self.compared:
             ahead = np.array(one.figures["insertion"]) - np.array(one.figures["chance"])
             low = interval(lambda drawn: drawn.mean(-1), [ahead])[0] if len(ahead) > 1 else ahead.mean()
             if low <= 0:
                 found.append(one.name)
         return found
 
-    def to_rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One mapping a row; the keys are `COLUMNS`."""
         found = list[dict[str, Any]]()
-        for one in self.rows:
+        for one in self.compared:
             row: dict[str, Any] = {"row": one.name, "layer": one.layer}
             for name in MEASURED:
                 row[name] = one.mean(name)
@@ -159,54 +168,36 @@ class MethodComparison:
             found.append({**row, "passes": one.passes})
         return found
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `to_rows`, indexed by row."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.to_rows(), columns=COLUMNS).set_index("row")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and the highest insertion and share in grids."""
+        placed = [share for one in self.compared if (share := one.mean("gridpg")) is not None]
         return {
-            "rows": len(self.rows),
+            "rows": len(self.compared),
             "pictures": self.pictures,
             "grids": self.grids,
-            "insertion_best": max(one.mean("insertion") or 0.0 for one in self.rows),
-            "gridpg_best": max((found for one in self.rows if (found := one.mean("gridpg")) is not None), default=None),
+            "insertion_best": max(one.mean("insertion") or 0.0 for one in self.compared),
+            "gridpg_best": max(placed, default=None),
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a method, for notebooks."""
-        return result_html("Attribution methods on one network", self.figures(), self.to_rows())
-
-    def save(self, folder: Path) -> None:
-        """Writes `evaluation.csv` and `evaluation.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.to_rows(), COLUMNS))
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         about = {
             "head": self.head,
             "pictures": self.pictures,
             "grids": self.grids,
-            "rows": [row_to_state(one)[1] for one in self.rows],
+            "rows": [row_to_state(one)[1] for one in self.compared],
         }
-        strips = {f"{kind}.{k}": getattr(one, kind) for k, one in enumerate(self.rows) for kind in ("pointed", "split")}
-        write_state(folder / FILE, strips, about)
+        strips = {
+            f"{kind}.{k}": getattr(one, kind) for k, one in enumerate(self.compared) for kind in ("pointed", "split")
+        }
+        return strips, about
 
     @classmethod
-    def load(cls, folder: Path) -> "MethodComparison | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        try:
-            tensors, about = read
-            strips = [(tensors[f"pointed.{k}"], tensors[f"split.{k}"]) for k in range(len(about["rows"]))]
-            rows = tuple(row_from_state(one, *pair) for one, pair in zip(about["rows"], strips, strict=True))
-            if not rows:
-                raise ValueError("there are no rows")
-            return cls(str(about["head"]), int(about["pictures"]), int(about["grids"]), rows)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command evaluates again") from error
+    def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "MethodComparison":
+        strips = [(tensors[f"pointed.{k}"], tensors[f"split.{k}"]) for k in range(len(about["rows"]))]
+        rows = tuple(row_from_state(one, *pair) for one, pair in zip(about["rows"], strips, strict=True))
+        if not rows:
+            raise ValueError("there are no rows")
+        return cls(str(about["head"]), int(about["pictures"]), int(about["grids"]), rows)
 
 
 def row_from_state(about: Mapping[str, Any], pointed: Tensor, split: Tensor) -> EvaluatedRow:

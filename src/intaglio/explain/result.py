@@ -6,17 +6,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
-from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "attributions.safetensors", "attributions.csv"
 COLUMNS = ["picture", "class", "called", "score", "blank", "insertion", "deletion", "chance", "passes"]
@@ -69,8 +64,12 @@ class ExplainedPicture:
 
 
 @dataclass(frozen=True, eq=False)
-class Attributions:
+class Attributions(StoredTable):
     """Maps of pictures by one method: which places the score of a class comes from."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command explains the pictures again"
 
     method: str
     head: str
@@ -84,6 +83,16 @@ class Attributions:
     maps: Float[Tensor, "n h w"]
     regions: Int[Tensor, "n h w"]
     """Numbers of regions; -1 where the method has none."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Explained by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -110,12 +119,6 @@ class Attributions:
             for one in self.pictures
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by picture."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("picture")
-
     def figures(self) -> dict[str, Any]:
         """Counts of pictures, of those whose called class is explained and of passes; means of the areas."""
         faithful = [asdict(one.faithful) for one in self.pictures]
@@ -126,13 +129,7 @@ class Attributions:
             "passes": sum(one.passes for one in self.pictures),
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a picture, for notebooks."""
-        return result_html(f"Explained by {self.method}", self.figures(), self.rows())
-
-    def save(self, folder: Path) -> None:
-        """Writes `attributions.csv` and `attributions.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         about = {
             "method": self.method,
             "head": self.head,
@@ -142,21 +139,7 @@ class Attributions:
             "signed": self.signed,
             "pictures": [asdict(one) for one in self.pictures],
         }
-        write_state(folder / FILE, {"maps": self.maps, "regions": self.regions}, about)
-
-    @classmethod
-    def load(cls, folder: Path) -> "Attributions | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        try:
-            return cls._of(*read)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BadInput(
-                f"{path} is damaged ({error}); delete it, and the same command explains the pictures again"
-            ) from error
+        return {"maps": self.maps, "regions": self.regions}, about
 
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "Attributions":

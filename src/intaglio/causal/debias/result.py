@@ -11,8 +11,8 @@ from typing import Any
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE, TABLE = "effects.json", "effects.csv"
@@ -38,7 +38,7 @@ COLUMNS = ["trial", "predicted", "effect", "low", "high", "treated", "untreated"
 
 
 @dataclass(frozen=True)
-class DebiasedEffects:
+class DebiasedEffects(ResultTable):
     """Effects of trials by one correction."""
 
     method: str
@@ -51,6 +51,16 @@ class DebiasedEffects:
     outside: float
     """Share of the trials' predictions outside of the calibrated ones."""
     warnings: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Effects by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -81,12 +91,6 @@ class DebiasedEffects:
             for one in self.effects
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by trial."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("trial")
-
     def figures(self) -> dict[str, Any]:
         """Counts, effects, of one trial with its interval, and the slope in pseudo-trials."""
         share, low, high = self.recovered
@@ -101,10 +105,6 @@ class DebiasedEffects:
             "recovered_high": high,
             "outside": self.outside,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and a row a trial, for notebooks."""
-        return result_html(f"Effects by {self.method}", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `effects.csv` and `effects.json`, each atomically."""

@@ -8,19 +8,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
-from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "blindspots.safetensors", "blindspots.csv"
 FEW = 30
@@ -68,8 +63,12 @@ COLUMNS = [one.name for one in fields(ConceptShift)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BlindSpots:
+class BlindSpots(StoredTable):
     """Concepts of pairs of pictures by one method, the most suppressed first."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command finds the concepts again"
 
     method: str
     reading: str
@@ -95,6 +94,16 @@ class BlindSpots:
     def found(self, verdict: Verdict) -> list[ConceptShift]:
         """The concepts of a verdict, those of the largest ratio first."""
         return sorted((one for one in self.shifts if one.verdict == verdict), key=lambda one: -abs(one.log_ratio))
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Blind spots by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -174,12 +183,6 @@ class BlindSpots:
             found.append(row)
         return found
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by the concept's number."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("number")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and the share of variance left."""
         return {
@@ -192,37 +195,20 @@ class BlindSpots:
             "by_autoencoder": len(self.found("autoencoder")),
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a concept, for notebooks."""
-        return result_html(f"Blind spots by {self.method}", self.figures(), self.rows())
-
-    def save(self, folder: Path) -> None:
-        """Writes `blindspots.csv` and `blindspots.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         about = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("shifts", "sums")}
         about["shifts"] = [asdict(one) for one in self.shifts]
-        write_state(folder / FILE, dict(self.sums), about)
+        return dict(self.sums), about
 
     @classmethod
-    def load(cls, folder: Path) -> "BlindSpots | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        tensors, about = read
-        try:
-            known = {name: about[name] for name in (one.name for one in fields(cls)) if name not in ("shifts", "sums")}
-            known["copied"] = tuple((str(name), float(apart), int(rank)) for name, apart, rank in about["copied"])
-            shifts = tuple(_shift(one) for one in about["shifts"])
-            sums = {name: tensors[name] for name in ("real", "generated", "decoded") if name in tensors}
-            if any(one.number >= sums[part].shape[1] for part in ("real", "generated") for one in shifts):
-                raise ValueError("the codes do not fit the concepts")
-            return cls(**{**known, "shifts": shifts, "sums": sums})
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            raise BadInput(
-                f"{path} is damaged ({error}); delete it, and the same command finds the concepts again"
-            ) from error
+    def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "BlindSpots":
+        known = {one.name: about[one.name] for one in fields(cls) if one.name not in ("shifts", "sums")}
+        known["copied"] = tuple((str(name), float(apart), int(rank)) for name, apart, rank in about["copied"])
+        shifts = tuple(_shift(one) for one in about["shifts"])
+        sums = {name: tensors[name] for name in ("real", "generated", "decoded") if name in tensors}
+        if any(one.number >= sums[part].shape[1] for part in ("real", "generated") for one in shifts):
+            raise ValueError("the codes do not fit the concepts")
+        return cls(**{**known, "shifts": shifts, "sums": sums})
 
 
 def _shift(stored: Mapping[str, Any]) -> ConceptShift:

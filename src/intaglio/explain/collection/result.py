@@ -8,20 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from intaglio.errors import BadInput
 from intaglio.explain.collection.caption_words import CaptionWords
 from intaglio.explain.collection.label_agreement import LabelAgreement, LabelColumn
 from intaglio.explain.collection.merge_tree import MergeTree
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
+from intaglio.runs.stored_table import StoredTable
 from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
 
 FILE, TABLE, PICTURES = "collection.safetensors", "boxes.csv", "pictures.csv"
 COLUMNS = ["box", "pictures", "words", "medoid"]
@@ -29,8 +27,12 @@ COLUMNS = ["box", "pictures", "words", "medoid"]
 
 
 @dataclass(frozen=True, eq=False)
-class CollectionMap:
+class CollectionMap(StoredTable):
     """A collection arranged by one method."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command maps the collection again"
 
     method: str
     reading: str
@@ -63,6 +65,17 @@ class CollectionMap:
         return CaptionWords(self.captions)
 
     @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"A map by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        further = [f"{one.name}{end}" for one in self.labels for end in ("", " purity", " wrong")]
+        return [*COLUMNS, *further]
+
+    @property
     def statement(self) -> str:
         """The outcome in a sentence."""
         told = f"{len(self.names):,} pictures in {len(self.boxes)} boxes, by {self.features}"
@@ -86,33 +99,20 @@ class CollectionMap:
             found.append(row)
         return found
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by box."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=self._columns).set_index("box")
-
     def figures(self) -> dict[str, Any]:
         """Counts, the largest box, and by label the agreement of the boxes with it."""
         sizes = [int(self.tree.counts[node]) for node in self.boxes]
         labels = {one.column: asdict(one) for one in self.agreements}
         return {"pictures": len(self.names), "boxes": len(sizes), "largest": max(sizes), "labels": labels}
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a box, for notebooks."""
-        return result_html(f"A map by {self.method}", self.figures(), self.rows())
-
-    @property
-    def _columns(self) -> list[str]:
-        further = [f"{one.name}{end}" for one in self.labels for end in ("", " purity", " wrong")]
-        return [*COLUMNS, *further]
-
     def save(self, folder: Path) -> None:
         """Writes `boxes.csv`, `pictures.csv` and `collection.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), self._columns))
+        super().save(folder)
         groups = self.tree.groups(self.boxes).tolist()
         rows = [{"picture": name, "box": box} for name, box in zip(self.names, groups, strict=True)]
         atomic_write(folder / PICTURES, rows_csv(rows, ["picture", "box"]))
+
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         kept = ("method", "reading", "features", "names", "captions", "count")
         about = {name: getattr(self, name) for name in kept}
         about["agreements"] = [asdict(one) for one in self.agreements]
@@ -128,21 +128,7 @@ class CollectionMap:
             arrays[f"codes.{number}"] = one.codes
             if one.predicted is not None:
                 arrays[f"predicted.{number}"] = one.predicted
-        write_state(folder / FILE, {name: torch.from_numpy(one.copy()) for name, one in arrays.items()}, about)
-
-    @classmethod
-    def load(cls, folder: Path) -> "CollectionMap | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        try:
-            return cls._of(*read)
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            raise BadInput(
-                f"{path} is damaged ({error}); delete it, and the same command maps the collection again"
-            ) from error
+        return {name: torch.from_numpy(one.copy()) for name, one in arrays.items()}, about
 
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "CollectionMap":

@@ -6,17 +6,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
-from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "concepts.safetensors", "concepts.csv"
 COLUMNS = ["concept", "importance", "low", "high", "largest_code", "crops"]
@@ -41,8 +36,12 @@ class FoundConcept:
 
 
 @dataclass(frozen=True, eq=False)
-class Concepts:
+class Concepts(StoredTable):
     """Concepts of pictures by one method, the most important for one class first."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command finds the concepts again"
 
     method: str
     reading: str
@@ -56,6 +55,16 @@ class Concepts:
     concepts: tuple[FoundConcept, ...]
     bank: Float[Tensor, "k c"]
     """Their directions, rows of unit length."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Concepts by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -81,12 +90,6 @@ class Concepts:
             for number, one in enumerate(self.concepts)
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by concept."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("concept")
-
     def figures(self) -> dict[str, Any]:
         """Counts, the share of variance left, and the largest importance."""
         return {
@@ -96,13 +99,7 @@ class Concepts:
             "largest_importance": self.concepts[0].importance,
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a concept, for notebooks."""
-        return result_html(f"Concepts by {self.method}", self.figures(), self.rows())
-
-    def save(self, folder: Path) -> None:
-        """Writes `concepts.csv` and `concepts.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         names = ("method", "reading", "head", "target", "layer", "crops", "left")
         about = {name: getattr(self, name) for name in names}
         about["concepts"] = [
@@ -110,21 +107,7 @@ class Concepts:
             for one in self.concepts
         ]
         maps = {f"maps.{number}": one.maps for number, one in enumerate(self.concepts)}
-        write_state(folder / FILE, {"bank": self.bank, **maps}, about)
-
-    @classmethod
-    def load(cls, folder: Path) -> "Concepts | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        try:
-            return cls._of(*read)
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            raise BadInput(
-                f"{path} is damaged ({error}); delete it, and the same command finds the concepts again"
-            ) from error
+        return {"bank": self.bank, **maps}, about
 
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "Concepts":

@@ -20,9 +20,9 @@ from torch import Tensor
 from intaglio.data_files import read_json
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.metrics.statistics.interval import interval
 from intaglio.runs.plain_json import to_json
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 from intaglio.runs.tensors import read_state, write_state
 
@@ -116,7 +116,7 @@ class Directions:
 
 
 @dataclass(frozen=True, eq=False)
-class LedPictures:
+class LedPictures(ResultTable):
     """Pictures of fixed seeds led along directions at several strengths, and how they changed.
 
     `images/DIRECTION-STRENGTH-PICTURE.png` has the pictures, numbered from 0; the last direction is the control, and
@@ -136,6 +136,16 @@ class LedPictures:
     """Log-odds of the class, by direction, the control last, strength and picture; NaN without a class."""
     similarity: Float[ndarray, "d a n"]
     """With the picture that is led nowhere, by the encoder: 1 for the same."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Directions by {self.directions.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,22 +215,12 @@ class LedPictures:
             found.append({key: _plain(value) for key, value in zip(COLUMNS, row, strict=True)})
         return found
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by direction."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("direction")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and of the direction that changes most its figures beside the control's."""
         best, rows = self.strongest, self.rows()
         keys = ("change", "spearman", "similarity")
         found = {"directions": self.directions.count, "pictures": len(self.seeds), "direction": best + 1}
         return {**found, **{key: rows[best][key] for key in keys}, **{f"{key}_random": rows[-1][key] for key in keys}}
-
-    def _repr_html_(self) -> str:
-        """Figures and a row a direction, for notebooks."""
-        return result_html(f"Directions by {self.directions.method}", self.figures(), self.rows())
 
     def _interval(self, k: int) -> tuple[float, float]:
         """Of the mean change along a direction, 95% by resampling pictures; NaN without a class."""

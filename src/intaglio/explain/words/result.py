@@ -7,27 +7,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
-from intaglio.runs.tables import rows_csv
-from intaglio.runs.tensors import read_state, write_state
+from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "words.safetensors", "words.csv"
 COLUMNS = ["word", "agreement", "with_other_words", "effect"]
 
 
 @dataclass(frozen=True, eq=False)
-class WordMaps:
+class WordMaps(StoredTable):
     """Maps of drawn pictures by one method: the places that each word of their prompt is about."""
+
+    file: ClassVar[str] = FILE
+    table: ClassVar[str] = TABLE
+    remedy: ClassVar[str] = "the same command draws again"
 
     method: str
     reading: str
@@ -59,6 +58,16 @@ class WordMaps:
         return (self.correlations.sum(2) - self.agreement) / (count - 1)
 
     @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Words by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
+
+    @property
     def statement(self) -> str:
         """The outcome in a sentence."""
         own, others = self.agreement.mean(), self.with_other_words.mean()
@@ -81,12 +90,6 @@ class WordMaps:
             for k, word in enumerate(self.words)
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by word."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("word")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and mean correlations."""
         others = float(self.with_other_words.mean())
@@ -97,13 +100,7 @@ class WordMaps:
             "with_other_words": None if np.isnan(others) else others,
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and a row a word, for notebooks."""
-        return result_html(f"Words by {self.method}", self.figures(), self.rows())
-
-    def save(self, folder: Path) -> None:
-        """Writes `words.csv` and `words.safetensors`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         about = {
             "method": self.method,
             "reading": self.reading,
@@ -111,19 +108,7 @@ class WordMaps:
             "words": list(self.words),
             "seeds": list(self.seeds),
         }
-        write_state(folder / FILE, {"pixels": self.pixels, "maps": self.maps, "effects": self.effects}, about)
-
-    @classmethod
-    def load(cls, folder: Path) -> "WordMaps | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        read = read_state(path)
-        if read is None:
-            return None
-        try:
-            return cls._of(*read)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command draws again") from error
+        return {"pixels": self.pixels, "maps": self.maps, "effects": self.effects}, about
 
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "WordMaps":

@@ -48,11 +48,11 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
 
 def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) -> ConceptPage:
     """The page of a result; `page_folder` is where it will lie."""
-    album = Album(page_folder, len(KINDS) * len(BINS) * len(found.rows), run=run.folder)
+    album = Album(page_folder, len(KINDS) * len(BINS) * len(found.compared), run=run.folder)
     figures = found.figures()
     return ConceptPage(
         template="audit_concept.html.j2",
-        **title(run, f"{count(len(found.rows), 'row')} of attribution methods on one network"),
+        **title(run, f"{count(len(found.compared), 'row')} of attribution methods on one network"),
         lead=found.statement,
         keys=[
             Key("Insertion", decimal(figures["insertion_best"], 2), "of the best row"),
@@ -61,7 +61,9 @@ def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) ->
             Key("Grids", f"{found.grids:,}", "of four pictures"),
         ],
         warnings=run.warnings,
-        table=PageTable("Methods", ["row", "layer", *HEADS.values(), "passes"], [_cells(one) for one in found.rows]),
+        table=PageTable(
+            "Methods", ["row", "layer", *HEADS.values(), "passes"], [_cells(one) for one in found.compared]
+        ),
         table_heading="Methods beside each other",
         table_text="Insertion and deletion are areas under the class’s probability while a picture is revealed or "
         "removed in the map’s order: high and low are good. The quarter’s share is of the positive map: 0.25 by "
@@ -69,7 +71,7 @@ def evaluation_page(run: RunData, found: MethodComparison, page_folder: Path) ->
         "head drawn at random: near 0 where the map is of the class at all. Ranges are of 95%.",
         pictures=[
             (f"{one.name}{words}", shown)
-            for k, one in enumerate(found.rows)
+            for k, one in enumerate(found.compared)
             for kind, words in KINDS.items()
             if (shown := _aggregates(run, k, kind, album))
         ],
