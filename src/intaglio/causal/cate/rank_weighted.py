@@ -62,8 +62,13 @@ def _areas(priority: Float[ndarray, "n"], scores: Float[ndarray, "n"]) -> tuple[
 def rank_weighted(
     priority: Float[ndarray, "n"], scores: Float[ndarray, "n"], *, resamples: int, seed: int
 ) -> tuple[Estimate, Estimate]:
-    """AUTOC and Qini; their errors are the standard deviations over halves of the units, drawn without replacement."""
+    """AUTOC and Qini; their errors are the standard deviations over halves of the units, drawn without replacement.
+
+    Both are 0, without error, where no unit is ranked before another.
+    """
     count = len(scores)
+    if np.ptp(priority) == 0:
+        return Estimate(0.0, 0.0), Estimate(0.0, 0.0)
     drawn = []
     for number in range(resamples):
         half = numpy_generator(seed, 1, number).permutation(count)[: count // 2]
