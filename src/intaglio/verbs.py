@@ -258,6 +258,11 @@ VERBS: dict[str, Verb] = {
         "find concepts that a model draws too rarely or too often, beside real pictures",
         Methods("explain.blindspots.methods"),
     ),
+    "explain features": Verb(
+        "intaglio.commands.explain_features:ExplainFeatures",
+        "measure how well labels of pictures are read from what networks make of them",
+        Methods("explain.features.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

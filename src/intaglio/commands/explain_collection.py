@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from intaglio.explain.collection.family import CollectionMapper
     from intaglio.explain.collection.label_agreement import LabelColumn
-    from intaglio.explain.collection.picture_features import FeatureSource
     from intaglio.explain.collection.result import CollectionMap
+    from intaglio.explain.picture_features import FeatureSource
     from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
     from intaglio.runs.run import Run
@@ -113,8 +113,8 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
 
     def _source(self, images: "ImageSet") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
         """The source of features, and how a run describes it."""
-        from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
         from intaglio.explain.picture_columns import read_features
+        from intaglio.explain.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
 
         if self.features is not None:
             rows = read_features(self.features, images.names)
