@@ -150,7 +150,9 @@ def _label(number: int, stored: Mapping[str, Any], tensors: Mapping[str, Tensor]
 
 def _statement(one: LabelProbes) -> str:
     low, high = one.interval
-    told = f"{one.column} is named right for {one.accuracy:.2f} ({low:.2f} to {high:.2f}) of a label's pictures, a mean "
+    told = (
+        f"{one.column} is named right for {one.accuracy:.2f} ({low:.2f} to {high:.2f}) of a label's pictures, a mean "
+    )
     told += "over labels"
     if one.shuffles:
         told += f", and with shuffled labels for {one.chance:.2f}"
@@ -177,6 +179,11 @@ def _warnings(one: LabelProbes, grouped: bool) -> list[str]:
         )
     if one.p is None:
         found.append(f"nothing says how often {one.column} would be named right by chance; give --shuffles 20 or more")
+    elif 1 / (1 + len(one.shuffles)) > LEVEL and one.p <= 1 / (1 + len(one.shuffles)):
+        found.append(
+            f"no shuffle has {one.column} named as well as it is, but {len(one.shuffles)} are too few to tell chance; "
+            "give --shuffles 20 or more"
+        )
     elif one.p > LEVEL:
         found.append(
             f"{one.column} is named no better than shuffled labels are, as far as {len(one.shuffles)} shuffles tell "
