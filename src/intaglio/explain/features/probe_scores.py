@@ -139,13 +139,12 @@ def _fitted_answers(features: ndarray, truth: Codes, fitted: ndarray, strength: 
     """Answers for all pictures of a probe that sees the rows marked by `fitted` alone, and whether its fit ended."""
     if len(np.unique(truth[fitted])) < 2:
         return np.full(len(truth), truth[fitted][0]), True
-    probe = make_pipeline(
-        StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=MOST_STEPS)
-    )
+    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=MOST_STEPS)
+    probe = make_pipeline(StandardScaler(), regression)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by the steps
         probe.fit(features[fitted], truth[fitted])
-    return probe.predict(features), bool(probe[-1].n_iter_.max() < MOST_STEPS)
+    return probe.predict(features), bool(regression.n_iter_.max() < MOST_STEPS)
 
 
 def chosen_answers(answers: Sequence[CellAnswers], folds: Codes) -> tuple[Codes, tuple[int, ...]]:

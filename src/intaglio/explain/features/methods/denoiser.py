@@ -13,6 +13,7 @@ from intaglio.explain.features.family import Asked, FeatureProbe
 from intaglio.explain.features.feature_cells import FeatureCell, ProbedNetworks, pooled
 from intaglio.images.image_set import ImageSet
 from intaglio.models.capabilities import Encodes, HasUNet, PredictsNoise, ReadsPrompts
+from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.models.module_edits import module_at
 from intaglio.models.module_outputs import outputs_of
@@ -103,7 +104,7 @@ def _model(networks: ProbedNetworks) -> LatentDiffusion:
 
 
 def _activations(
-    model: LatentDiffusion, sites: Sequence[str], noised: Tensor, steps: Tensor, prompt: object
+    model: LatentDiffusion, sites: Sequence[str], noised: Tensor, steps: Tensor, prompt: Conditioning
 ) -> dict[str, Tensor]:
     """Maps [n, c, h, w] that each site gives in one call of the denoiser."""
     with ExitStack() as watched:
