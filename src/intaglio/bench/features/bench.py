@@ -50,7 +50,7 @@ class FeaturesBench:
     """
 
     quick: bool = False
-    """Three sites at two noise levels, of one draw each, and one strength: a few minutes."""
+    """Three sites at two noise levels, of one draw each, one strength, few shuffles: a minute."""
     seed: int = 0
     """Of folds, shuffles and noise, from 0."""
     device: str = "cpu"

@@ -5,6 +5,7 @@ import feature_scenes
 from intaglio.explain.features.feature_cells import ProbedNetworks
 from intaglio.explain.features.methods.pixels import PixelProbe
 from intaglio.explain.features.probe_scores import balanced_accuracy, plain_answers
+from intaglio.runs.picture_batches import content_order
 
 SMALL = {"folds": 3, "strengths": (0.1,), "shuffles": 3, "batch": 8}
 BAD = {"folds": 2}
@@ -13,7 +14,10 @@ PIECES = {"batch": 4}
 
 def test_features_are_means_over_squares_of_each_colour():
     images, _ = feature_scenes.labelled(3)
-    (rows,) = PixelProbe(side=4).read(ProbedNetworks(), images).values.values()
+    found = PixelProbe(side=4).read(ProbedNetworks(), images)
+    (rows,) = found.values.values()
+    assert found.names == images.names
+    assert content_order(images) != [0, 1, 2]  # in which they are read
     expected = images.pixels.reshape(3, 3, 4, 4, 4, 4).mean((3, 5)).flatten(1)
     torch.testing.assert_close(rows, expected)
 
