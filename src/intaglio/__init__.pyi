@@ -33,6 +33,7 @@ from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
+from intaglio.explain.features.methods.denoiser import DenoiserProbe as DenoiserProbe
 from intaglio.explain.weights.methods.designed_banks import DesignedBanks as DesignedBanks
 from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
@@ -89,6 +90,7 @@ from intaglio.explain.methods.lime import LIME as LIME
 from intaglio.explain.directions.methods.labelled import LabelledDirection as LabelledDirection
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
 from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
+from intaglio.explain.features.methods.latents import LatentProbe as LatentProbe
 from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
@@ -108,6 +110,7 @@ from intaglio.protect.purify.methods.median import MedianFilter as MedianFilter
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.shrink.methods.nm_decay import NMDecay as NMDecay
+from intaglio.explain.features.methods.network import NetworkProbe as NetworkProbe
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
@@ -127,6 +130,7 @@ from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.audit.influence.methods.similarity import PictureSimilarity as PictureSimilarity
+from intaglio.explain.features.methods.pixels import PixelProbe as PixelProbe
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn

@@ -258,6 +258,11 @@ VERBS: dict[str, Verb] = {
         "find concepts that a model draws too rarely or too often, beside real pictures",
         Methods("explain.blindspots.methods"),
     ),
+    "explain features": Verb(
+        "intaglio.commands.explain_features:ExplainFeatures",
+        "measure how well labels of pictures are read from what networks make of them",
+        Methods("explain.features.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

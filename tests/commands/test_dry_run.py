@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 import pytest
 
+import feature_scenes
 import tiny
 from intaglio.causal.methods.sicl.method import SiCL
 from intaglio.causal.tables.table import Table
@@ -42,6 +43,7 @@ LINES = {
     "explain directions": "explain directions h-space --model {base} --prompt x --samples 4 --count 1 --steps 2",
     "explain weights": "explain weights filters --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
+    "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
@@ -73,6 +75,11 @@ def places(tmp_path_factory):
         images = tiny.some_pictures(seed, count)
         for picture, pixels in zip(images.names, images.pixels, strict=True):
             save_png(pixels, root / name / f"{picture}.png")
+    images, columns = feature_scenes.labelled()
+    for name, pixels in zip(images.names, images.pixels, strict=True):
+        save_png(pixels, root / "labelled" / name)
+    lit = [f"{name},{light}" for name, light in zip(images.names, columns["light"], strict=True)]
+    (root / "l.csv").write_text("\n".join(["picture,light", *lit]))
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
@@ -92,6 +99,8 @@ def places(tmp_path_factory):
         "base": base,
         "suspect": suspect,
         "pictures": root / "pictures",
+        "labelled": root / "labelled",
+        "labels": root / "l.csv",
         "controls": root / "controls",
     }
 

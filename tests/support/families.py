@@ -17,6 +17,7 @@ import cate_scenes
 import certify_scenes
 import debias_scenes
 import explain_scenes
+import feature_scenes
 import inference_scenes
 import merge_scenes
 import private_scenes
@@ -55,11 +56,12 @@ from intaglio.distill.distillation_set import DistillationSet
 from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
-from intaglio.explain.collection.picture_features import LayerFeatures
 from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
+from intaglio.explain.features.result import FeatureProbes
+from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
 from intaglio.explain.weights.kernel_layers import kernel_layers
 from intaglio.explain.weights.result import KernelReadings
@@ -855,6 +857,25 @@ def _blind_spots_file(found: BlindSpots, folder: Path) -> tuple[Numbers, Numbers
     return _blind_spots(found), _blind_spots(stored)
 
 
+def _probe_features(method: Any, models: tuple[Any, ...], run: Run) -> FeatureProbes:
+    images, labels = feature_scenes.labelled()
+    return method(feature_scenes.networks(models[0]), images, labels, run=run)
+
+
+def _probes(found: FeatureProbes) -> Numbers:
+    rows = {f"predicted {one.column}": torch.from_numpy(one.predicted) for one in found.labels}
+    return {**rows, "accuracies": torch.tensor([[row["accuracy"], row["shuffled"]] for row in found.rows()])}
+
+
+def _probes_file(found: FeatureProbes, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = FeatureProbes.load(folder)
+    assert stored.statement == found.statement
+    assert stored.warnings == found.warnings
+    return _probes(found), _probes(stored)
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -919,6 +940,7 @@ FAMILIES = {
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
+    "explain features": Family(_base, _probe_features, _probes, _probes_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "explain weights": Family(lambda folder: (), _read_kernels, _kernels, _kernels_file),
