@@ -10,9 +10,9 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.explain.directions.family import DirectionJudge
-from intaglio.explain.directions.random_shifts import random_shifts
 from intaglio.explain.directions.result import Directions, LedPictures
-from intaglio.explain.directions.site_walks import Walk, shifted_pictures
+from intaglio.explain.random_shifts import random_shifts
+from intaglio.explain.site_walks import Walk, shifted_pictures
 from intaglio.metrics.similarity.measures import Similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit

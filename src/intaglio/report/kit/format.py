@@ -29,6 +29,7 @@ VERBS = {
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",
+    "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
     "explain": "Explanation of a classifier",
