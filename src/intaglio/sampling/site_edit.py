@@ -116,9 +116,7 @@ class SiteEdit:
 
     def towards(self, seeds: Sequence[int]) -> Int[Tensor, "n"]:
         """Place of the value that the picture of each seed is led to: a function of the two seeds."""
-        count = len(self.values)
-        drawn = [torch.randint(count, (), generator=generator(self.seed, "value", one)) for one in seeds]
-        return torch.stack(drawn)
+        return drawn_values(len(self.values), seeds, self.seed)
 
     def edited(
         self, output: Float[Tensor, "n *shape"], towards: Int[Tensor, "n"], t: int | float
@@ -165,6 +163,11 @@ class SiteEdit:
             return edit
         except (KeyError, TypeError, AttributeError, ValueError, IndexError, RuntimeError) as error:
             raise BadInput(f"{path} is damaged ({error}); find the edit again") from error
+
+
+def drawn_values(count: int, seeds: Sequence[int], seed: int) -> Int[Tensor, "n"]:
+    """Place of a value for each seed of a picture, of `count` that are as likely, by another seed."""
+    return torch.stack([torch.randint(count, (), generator=generator(seed, "value", one)) for one in seeds])
 
 
 def _change(tensors: dict[str, Tensor], about: dict[str, object]) -> "ValueShifts | ValueCodes":

@@ -74,7 +74,7 @@ class CodeChanges:
         amounts = strength * self.means[features] if way == "add" else torch.full(features.shape, strength - 1.0)
         return ValueCodes(self.codes, features, amounts, way)
 
-    def by_chance(self, taken: Int[Tensor, "v m"], label: str) -> Int[Tensor, "v m"]:
+    def by_chance(self, taken: Int[Tensor, "v m"], label: str) -> Int[Tensor, "v m2"]:
         """As many codes that act somewhere, drawn at random, none of them taken for the value."""
         return random_codes(self.means, taken, self.method.features, self.method.seed, label)
 

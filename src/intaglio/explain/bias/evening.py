@@ -23,6 +23,7 @@ from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.guides.site_edit_guide import SiteEditGuide
 from intaglio.sampling.loop import sample_batches
 
+NUMBERS = ("shares", "right")
 KIND = "drawn"
 """Of the run's records, one a batch of pictures."""
 
@@ -73,21 +74,21 @@ def evened_pictures(
         for number, cut in enumerate(cuts):
             if str(number) not in known:
                 asked = [texts[k] for k in cut], [seeds[k] for k in cut]
-                pixels = {part: _drawn(model, method, *asked, guide) for part, guide in guides.items()}
+                pixels = {part: drawn_pictures(model, method, *asked, guide) for part, guide in guides.items()}
                 for part, drawn in pixels.items():
                     for k, one in zip(cut, drawn, strict=True):
                         run.save_image(f"{part}-{k}", one)
-                known[str(number)] = {"key": key, **_measured(pixels, asked[0], judge, similarity)}
+                known[str(number)] = {"key": key, **measured(pixels, asked[0], judge, similarity)}
                 run.record(KIND, str(number), known[str(number)])
                 progress.advance()
     ordered = [known[str(number)] for number in range(len(cuts))]
-    shares = torch.tensor([[row for one in ordered for row in one["shares"][part]] for part in PARTS])
-    kept = torch.tensor([[row for one in ordered for row in one["kept"][part]] for part in PARTS[1:]])
-    right = [[nan if row is None else row for one in ordered for row in one["right"][part]] for part in PARTS]
+    shares, right = ([[row for one in ordered for row in one[name][part]] for part in PARTS] for name in NUMBERS)
+    kept = [[row for one in ordered for row in one["kept"][part]] for part in PARTS[1:]]
     about = (method.name, method.reading, method.by_chance, judge.attribute, judge.values)
     walk = (method.site, method.steps, method.guidance, tuple(texts), tuple(seeds))
     notes = (found.carriers, found.counts, found.told, found.left, (found.size, found.control_size))
-    return EvenedValues(*about, *walk, *notes, shares, found.edit.towards(seeds), kept, torch.tensor(right))
+    numbers = torch.tensor(shares), found.edit.towards(seeds), torch.tensor(kept)
+    return EvenedValues(*about, *walk, *notes, *numbers, torch.tensor(right, dtype=torch.float32))
 
 
 def _key(
@@ -105,18 +106,19 @@ def _key(
     return digest([*about, changes])
 
 
-def _drawn(
+def drawn_pictures(
     model: LatentDiffusion, method: BiasEditor, texts: Sequence[str], seeds: Sequence[int], guide: Guide
 ) -> Float[Tensor, "n 3 h w"]:
+    """Pictures of one batch, drawn as the method draws them."""
     options: dict[str, Any] = {"sampler": "ddim", "steps": method.steps, "guidance_scale": method.guidance}
     (pixels,) = sample_batches(model, texts, seeds, guide=guide, negative="", batch=len(seeds), **options)
     return pixels
 
 
-def _measured(
+def measured(
     pixels: dict[str, Float[Tensor, "n 3 h w"]], texts: Sequence[str], judge: ValueJudge, similarity: Similarity
 ) -> dict[str, Any]:
-    """Numbers of a batch, by part."""
+    """Numbers of a batch by name and part: shares, whether it is right, and similarity with before."""
     found: dict[str, Any] = {"shares": {}, "kept": {}, "right": {}}
     for part, drawn in pixels.items():
         found["shares"][part] = judge.shares(drawn).tolist()
@@ -126,6 +128,7 @@ def _measured(
     return found
 
 
-def _right(pixels: Float[Tensor, "1 3 h w"], text: str, judge: ValueJudge) -> float | None:
+def _right(pixels: Float[Tensor, "1 3 h w"], text: str, judge: ValueJudge) -> float:
+    """1 where a picture is called what its prompt asks for, 0 where not, NaN where that is unknown."""
     seen = judge.subjects.get(text)
-    return None if seen is None else float(seen(pixels)[0])
+    return nan if seen is None else float(seen(pixels)[0])

@@ -43,7 +43,8 @@ class ValueSteering(BiasEditor):
         values, labels, count = samples.walks.values, samples.labels, len(samples.values)
         shifts = self.strength * torch.stack([_difference(values, labels == one) for one in range(count)])
         lengths = shifts.flatten(2).norm(dim=2)
-        by_chance = [random_shifts(lengths[one], shifts.shape[2:], self.seed, "control", one) for one in range(count)]
+        rows = range(count)
+        by_chance = [random_shifts(lengths[[k]], shifts.shape[2:], self.seed, "control", k)[0] for k in rows]
         told = float(np.mean(fitted_classifiers(values, labels, count).accuracy))
         words = tuple(f"a shift of length {float(one.mean()):.3g}" for one in lengths)
         change, control = (ValueShifts(one, samples.timesteps) for one in (shifts, torch.stack(by_chance)))
