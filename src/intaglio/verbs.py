@@ -278,6 +278,7 @@ VERBS: dict[str, Verb] = {
         "draw pictures from prompts; replay a picture's own settings",
         Methods("sampling.methods"),
         default="plain",
+        by_flag={"--edit": "edited"},
     ),
     "sample train": Verb(
         "intaglio.commands.sample_train:SampleTrain",
