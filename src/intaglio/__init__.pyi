@@ -43,6 +43,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.sampling.methods.edited import EditedSampling as EditedSampling
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
