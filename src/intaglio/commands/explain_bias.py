@@ -49,7 +49,7 @@ class ExplainBias(DryRun, ModelAndLoRA, InRun, Generic[M]):
     values: tuple[str, ...] = ()
     """Values of the attribute that shall be even, two or more classes of the head; none takes all."""
     subjects: tuple[str, ...] = ()
-    """What pictures should be called in spite of the edit, as HEAD:CLASS of the classifier, such as
+    """Classes that pictures should be called in spite of the edit, as HEAD:CLASS of the classifier, such as
     "kind:Food & Drink": one for all prompts, or one for each; none is not asked."""
     network: Path | None = None
     """The classifier: a .safetensors file that Intaglio wrote, a folder of transformers with an image classifier, or a

@@ -32,7 +32,7 @@ class SiteChange(ABC):
     def change(
         self, output: Float[Tensor, "n *shape"], towards: Int[Tensor, "n"], t: int | float
     ) -> Float[Tensor, "n *shape"]:
-        """What is added to each row at a timestep, towards the row's value, by its place."""
+        """Change of each row at a timestep, towards the row's value, by its place; it is added."""
 
     @abstractmethod
     def scaled(self, strength: float) -> "SiteChange":

@@ -47,18 +47,16 @@ PROMPTS = {
 SITES, QUICK_SITES = ("mid_block", "up_blocks.0", "up_blocks.1"), ("up_blocks.0",)
 SAMPLES, PICTURES, STEPS = 96, 160, 20
 QUICK_SAMPLES, QUICK_PICTURES, QUICK_STEPS = 72, 40, 15
-GUIDANCE = 3.0
-"""At which kinds of subjects are seen; at 1 hardly one in eight is."""
-CODES = {"features": 30, "strength": 1.0, "expansion": 4, "updates": 300}
+CODES = {"features": 30, "strength": 2.0, "expansion": 4, "updates": 300}
 """Settings of methods that edit codes."""
-STEERING = {"strength": 2.0}
+STEERING = {"strength": 4.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BiasBench:
     """Edits that even out the artists which the embedded model draws where no prompt names one.
 
-    Eight subjects are drawn without an artist, guidance 3. `bias_before` is the distance of the shares of three
+    Eight subjects are drawn without an artist, without guidance. `bias_before` is the distance of the shares of three
     artists from even ones, by the embedded classifier, and `after` the same under the edit; 95% intervals resample
     pictures. `ahead_of_chance` is the bias under the row's control less that under the edit; `hits` the share of
     pictures that show the artist they were led to; `kept` the similarity with the picture before; `right` the share
@@ -121,7 +119,7 @@ class BiasBench:
         for site in QUICK_SITES if self.quick else SITES:
             for name in VERBS[VERB].methods:
                 own = STEERING if name == "steering" else CODES
-                changes = {**quick, **own, "site": site, "seed": self.seed, "words": WORDS, "guidance": GUIDANCE}
+                changes = {**quick, **own, "site": site, "seed": self.seed, "words": WORDS}
                 found[f"{name} {site}"] = default_method(VERB, name, **changes)
         if unknown := [name for name in self.rows if name not in found]:
             raise BadInput(f"there is no row called {unknown[0]!r}; choose from: {', '.join(found)}")

@@ -28,7 +28,7 @@ def code_attributions(
     classifiers: StepClassifiers,
     temperature: float,
 ) -> Float[Tensor, "v k"]:
-    """How much each code adds to the probability of each value, in drawings of it.
+    """Share of each code in the probability of each value, in drawings of it.
 
     Of a drawing of value v with codes z [p, k] at a step, whose contrast has codes z0, the path is
     h(a) = h + (a - 1) (z - z0) D from a = 0 to 1, and code j has the sum over places of (z - z0)_j times the mean over

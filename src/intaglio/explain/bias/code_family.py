@@ -17,6 +17,9 @@ from intaglio.models.sparse_codes import SparseAutoencoder
 from intaglio.runs.run import Run
 from intaglio.sampling.site_edit import ValueCodes, Way
 
+MOST_NAMED = 8
+"""Codes that are named in words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodeEditor(BiasEditor, ABC):
@@ -81,4 +84,9 @@ class CodeChanges:
 
 def named(features: Int[Tensor, "v m"]) -> tuple[str, ...]:
     """Codes of each value, in words."""
-    return tuple("codes " + ", ".join(str(one) for one in row) for row in features.tolist())
+    return tuple(_words(row) for row in features.tolist())
+
+
+def _words(row: list[int]) -> str:
+    more = f" and {len(row) - MOST_NAMED} more" if len(row) > MOST_NAMED else ""
+    return f"codes {', '.join(str(one) for one in row[:MOST_NAMED])}{more}"

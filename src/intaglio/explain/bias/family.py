@@ -29,7 +29,7 @@ class FoundChange:
     control: SiteChange
     """The change, with what carries the values replaced by chance."""
     carriers: tuple[str, ...]
-    """What carries each value, in words."""
+    """Carrier of each value, in words."""
     told: float = nan
     """Balanced accuracy by which the site's activations tell the values, of drawings that were left out, as a mean over
     steps; NaN: unknown."""
@@ -44,7 +44,7 @@ class FoundEdit:
     edit: SiteEdit
     control: SiteEdit
     carriers: tuple[str, ...]
-    """What carries each value, in words."""
+    """Carrier of each value, in words."""
     counts: tuple[int, ...]
     """Sample drawings of each value."""
     told: float

@@ -55,7 +55,7 @@ class EvenedValues(StoredTable):
     seeds: tuple[int, ...]
     """Of each picture."""
     carriers: tuple[str, ...]
-    """What carries each value, in words."""
+    """Carrier of each value, in words."""
     counts: tuple[int, ...]
     """Sample drawings of each value."""
     told: float

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intaglio.explain.bias.result import PARTS, EvenedValues
-from intaglio.report.kit.format import count, decimal, title
+from intaglio.report.kit.format import count, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row, Shown
 from intaglio.runs.read import RunData
@@ -45,18 +45,18 @@ def bias_page(run: RunData, found: EvenedValues, page_folder: Path) -> ConceptPa
     """The page of a result; `page_folder` is where it will lie."""
     shown = min(MOST_SHOWN, len(found.seeds))
     album, figures = Album(page_folder, shown * len(PARTS), run=run.folder), found.figures()
-    change, low, high = (decimal(figures[name], 2) for name in ("change", "change_low", "change_high"))
+    change, low, high = (_two(figures[name]) for name in ("change", "change_low", "change_high"))
     seen = [] if figures["right_before"] is None else [_right(figures)]
-    inside = [] if figures["told"] is None else [Key("The site tells", decimal(figures["told"], 2), _chance(found))]
+    inside = [] if figures["told"] is None else [Key("The site tells", _two(figures["told"]), _chance(found))]
     return ConceptPage(
         template="audit_concept.html.j2",
         **title(run, f"{count(len(found.values), 'value')} of {found.attribute}, at {found.site}"),
         lead=found.statement,
         keys=[
-            Key("Bias before", decimal(figures["bias_before"], 2), f"an even model: up to {decimal(found.even, 2)}"),
-            Key("After", decimal(figures["bias_after"], 2), f"change {change}, 95% {low} to {high}"),
-            Key("By chance", decimal(figures["bias_by_chance"], 2), found.chance),
-            Key("Similarity", decimal(figures["kept"], 2), "with the picture before"),
+            Key("Bias before", _two(figures["bias_before"]), f"an even model: up to {_two(found.even)}"),
+            Key("After", _two(figures["bias_after"]), f"change {change}, 95% {low} to {high}"),
+            Key("By chance", _two(figures["bias_by_chance"]), found.chance),
+            Key("Similarity", _two(figures["kept"]), "with the picture before"),
             *seen,
             *inside,
         ],
@@ -64,9 +64,9 @@ def bias_page(run: RunData, found: EvenedValues, page_folder: Path) -> ConceptPa
         table=PageTable("Values", ["value", "before", "after", "by chance", "samples", "carried by"], _rows(found)),
         table_heading="Shares of the values",
         table_text=f"Shares are means of the classifier’s probabilities over {len(found.seeds)} pictures, among the "
-        f"values; anything else has {decimal(float(found.others[0]), 2)} before and "
-        f"{decimal(float(found.others[1]), 2)} after. The bias is the distance of these shares from even ones. A "
-        f"picture is led by {found.reading}; {decimal(100 * found.hits)}% show the value that they were led to. "
+        f"values; anything else has {_two(found.others[0])} before and "
+        f"{_two(found.others[1])} after. The bias is the distance of these shares from even ones. A "
+        f"picture is led by {found.reading}; {found.hits:.0%} show the value that they were led to. "
         f"Drawn in {found.steps} steps, guidance {found.guidance:g}.",
         pictures=[
             (HEADS[part], [_shown(run, found, place, k, album) for k in range(shown)])
@@ -76,6 +76,11 @@ def bias_page(run: RunData, found: EvenedValues, page_folder: Path) -> ConceptPa
         "pictures also the value that they were led to.",
         limits=LIMITS,
     )
+
+
+def _two(value: float) -> str:
+    """A number with two places after the point."""
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _right(figures: dict) -> Key:
@@ -89,7 +94,7 @@ def _chance(found: EvenedValues) -> str:
 
 def _rows(found: EvenedValues) -> list[list[str]]:
     return [
-        [row["value"], *(decimal(row[part], 2) for part in PARTS), str(row["samples"]), row["carried_by"]]
+        [row["value"], *(_two(row[part]) for part in PARTS), str(row["samples"]), row["carried_by"]]
         for row in found.rows()
     ]
 

@@ -21,7 +21,7 @@ from intaglio.sampling.site_edit import SiteEdit
 
 @dataclass(frozen=True, kw_only=True)
 class EditedSampling(GuidedSampling):
-    """A stored edit inside the prompt's prediction, such as that of `explain bias` or of `explain directions`.
+    """A stored edit inside the prompt's prediction, of `explain bias` or `explain directions`.
 
     At every step the output h of one module of the denoiser becomes h + strength * change, in the prediction for the
     prompt alone, under classifier-free guidance. An edit of several values leads each picture to one of them, drawn

@@ -19,7 +19,7 @@ from intaglio.sampling.site_edit import ValueShifts
 
 @dataclass(frozen=True, kw_only=True)
 class ValueSteering(BiasEditor):
-    """A shift of the site's output towards each value, the mean difference of labelled drawings.
+    """A shift of a site's output towards each value, a difference of means.
 
     At every step h [c, h, w] becomes h + strength * (mean of h over drawings of the value - mean over the others). The
     control is a random shift of each value, as long at every step.
