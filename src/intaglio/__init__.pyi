@@ -36,6 +36,7 @@ from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
 from intaglio.explain.features.methods.denoiser import DenoiserProbe as DenoiserProbe
 from intaglio.explain.weights.methods.designed_banks import DesignedBanks as DesignedBanks
 from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
+from intaglio.explain.bias.methods.difflens import DiffLens as DiffLens
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
@@ -45,6 +46,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.sampling.methods.edited import EditedSampling as EditedSampling
 from intaglio.causal.cate.methods.clusters import EffectClusters as EffectClusters
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
@@ -141,6 +143,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
 from intaglio.causal.cate.methods.r_learner import RLearner as RLearner
 from intaglio.explain.directions.methods.random import RandomDirections as RandomDirections
+from intaglio.explain.bias.methods.random_features import RandomFeatures as RandomFeatures
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
@@ -197,6 +200,7 @@ from intaglio.causal.debias.methods.naive import UncorrectedPredictions as Uncor
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
+from intaglio.explain.bias.methods.steering import ValueSteering as ValueSteering
 from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy

@@ -23,6 +23,7 @@ import merge_scenes
 import private_scenes
 import tiny
 from audit_scenes import audited
+from bias_scenes import bias_judge
 from direction_scenes import direction_judge
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
@@ -53,6 +54,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.bias.family import FoundEdit
 from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
@@ -89,6 +91,8 @@ from intaglio.protect.purify.result import PurifiedPictures
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
 from intaglio.runs.tensors import read_state
+from intaglio.sampling.site_edit import FILE as EDIT
+from intaglio.sampling.site_edit import SiteEdit
 from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
@@ -836,6 +840,28 @@ def _directions_file(found: Directions, folder: Path) -> tuple[Numbers, Numbers]
     return _found_directions(found), _found_directions(Directions.load(folder / DIRECTIONS))
 
 
+def _find_bias(method: Any, models: tuple[Any, ...], run: Run) -> FoundEdit:
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, ["red cat", "dog"], bias_judge(), run=run)
+
+
+def _found_bias(found: FoundEdit) -> Numbers:
+    told = torch.tensor([found.told, found.left, found.size, found.control_size, *found.counts])
+    return {**_edit(found.edit), **{f"control {name}": one for name, one in _edit(found.control).items()}, "told": told}
+
+
+def _edit(found: SiteEdit | None) -> Numbers:
+    assert found is not None
+    return {name: one.float() for name, one in found.parts()[0].items()}
+
+
+def _bias_file(found: FoundEdit, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.edit.save(folder / EDIT)
+    return _edit(found.edit), _edit(SiteEdit.load(folder))
+
+
 def _find_blind_spots(method: Any, models: tuple[Any, ...], run: Run) -> BlindSpots:
     real, generated = explain_scenes.pictures(8).pixels.split(4)
     pairs = PicturedPairs(("a", "b", "c", "d"), {"real": real, "generated": generated, "decoded": real.flip(3)})
@@ -941,6 +967,7 @@ FAMILIES = {
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
+    "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "explain weights": Family(lambda folder: (), _read_kernels, _kernels, _kernels_file),

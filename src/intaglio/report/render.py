@@ -33,6 +33,7 @@ PAGE_MODULES = {
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "explain collection": "intaglio.report.pages.collection_page",
+    "explain bias": "intaglio.report.pages.bias_page",
     "explain directions": "intaglio.report.pages.directions_page",
     "explain weights": "intaglio.report.pages.weights_page",
     "explain blindspots": "intaglio.report.pages.blindspots_page",

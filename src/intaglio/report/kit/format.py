@@ -31,6 +31,7 @@ VERBS = {
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",
     "explain features": "Labels read from features",
+    "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
     "explain": "Explanation of a classifier",

@@ -282,7 +282,7 @@ class AttributionPage(Page):
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptPage(Page):
-    """A concept unlearned or looked for where it was, the concepts of a classifier, or directions of a denoiser."""
+    """A concept unlearned or looked for, the concepts of a classifier, directions or values of a denoiser."""
 
     table_heading: str
     table: PageTable
