@@ -55,6 +55,7 @@ from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.picture_features import LayerFeatures
 from intaglio.explain.collection.result import CollectionMap
+from intaglio.explain.components.result import PatchedComponents
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
@@ -756,6 +757,22 @@ def _words_file(found: WordMaps, folder: Path) -> tuple[Numbers, Numbers]:
     return _words(found), _words(WordMaps.load(folder))
 
 
+def _patch_components(method: Any, models: tuple[Any, ...], run: Run) -> PatchedComponents:
+    return method(*models, "red cat", "dog", verify=2, run=run)
+
+
+def _patched_effects(found: PatchedComponents) -> Numbers:
+    told = torch.tensor([found.seeds, found.timesteps])
+    checks = {} if found.checks is None else {"exact": found.checks.exact, "joint": found.checks.joint}
+    return {"effects": found.effects, "told": told, "distances": torch.tensor(found.distances), **checks}
+
+
+def _patched_effects_file(found: PatchedComponents, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _patched_effects(found), _patched_effects(PatchedComponents.load(folder))
+
+
 def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
     images = explain_scenes.pictures(7)
     labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
@@ -883,6 +900,7 @@ FAMILIES = {
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
+    "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),

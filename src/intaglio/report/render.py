@@ -34,6 +34,7 @@ PAGE_MODULES = {
     "explain collection": "intaglio.report.pages.collection_page",
     "explain directions": "intaglio.report.pages.directions_page",
     "explain blindspots": "intaglio.report.pages.blindspots_page",
+    "explain components": "intaglio.report.pages.patching_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain words": "intaglio.report.pages.words_page",

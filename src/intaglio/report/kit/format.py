@@ -26,6 +26,7 @@ VERBS = {
     "causal debias": "Effects from predicted outcomes",
     "explain collection": "A map of a collection",
     "explain blindspots": "Blind spots of a model",
+    "explain components": "Components of a denoiser",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",

@@ -292,6 +292,9 @@ class ConceptPage(Page):
     """By heading; empty where none were stored."""
     pictures_text: str
     limits: Sequence[Row]
+    further: PageTable | None = None
+    """A second table, under the first; None: there is none."""
+    further_text: str = ""
 
 
 @dataclass(frozen=True)
