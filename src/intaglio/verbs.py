@@ -263,6 +263,11 @@ VERBS: dict[str, Verb] = {
         "find concepts that a model draws too rarely or too often, beside real pictures",
         Methods("explain.blindspots.methods"),
     ),
+    "explain weights": Verb(
+        "intaglio.commands.explain_weights:ExplainWeights",
+        "tell what sets the kernels of a network apart from random ones, or from another network's",
+        Methods("explain.weights.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

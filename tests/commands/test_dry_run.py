@@ -40,6 +40,7 @@ LINES = {
     "audit unlearn-attack": "audit unlearn-attack seeds --model {suspect} --base {base} --prompt x --tries 2 --steps 2",
     "explain collection": "explain collection tsne --images {pictures} --boxes 2",
     "explain directions": "explain directions h-space --model {base} --prompt x --samples 4 --count 1 --steps 2",
+    "explain weights": "explain weights filters --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",

@@ -60,6 +60,8 @@ from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
 from intaglio.explain.result import Attributions
+from intaglio.explain.weights.kernel_layers import kernel_layers
+from intaglio.explain.weights.result import KernelReadings
 from intaglio.explain.words.result import WordMaps
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
@@ -801,6 +803,21 @@ def _mapped_file(found: CollectionMap, folder: Path) -> tuple[Numbers, Numbers]:
     return _mapped(found), _mapped(stored)
 
 
+def _read_kernels(method: Any, models: tuple[Any, ...], run: Run) -> KernelReadings:
+    layers = kernel_layers(explain_scenes.classifier())
+    return method(layers, kernel_layers(explain_scenes.classifier(1)), run=run)
+
+
+def _kernels(found: KernelReadings) -> Numbers:
+    return {one.name: torch.tensor([*one.figures, one.chance, one.shift or 0.0]) for one in found.layers}
+
+
+def _kernels_file(found: KernelReadings, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _kernels(found), _kernels(KernelReadings.load(folder))
+
+
 def _find_directions(method: Any, models: tuple[Any, ...], run: Run) -> Directions:
     return method(*models, ["red cat", "dog"], seeds=(1, 2), judge=direction_judge(), run=run)
 
@@ -903,6 +920,7 @@ FAMILIES = {
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
+    "explain weights": Family(lambda folder: (), _read_kernels, _kernels, _kernels_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

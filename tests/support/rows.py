@@ -34,6 +34,7 @@ MODELLESS = (
     "explain collection",
     "explain blindspots",
     "explain concepts",
+    "explain weights",
     "flow sample",
     "protect certify",
     "protect private",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
-from intaglio.images.notebook import result_html
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv, without_nan
 
 
@@ -35,7 +35,7 @@ class Find:
 
 
 @dataclass(frozen=True, eq=False)
-class Extraction:
+class Extraction(ResultTable):
     """The pictures that one method returns as those the suspect was most probably tuned on."""
 
     method: str
@@ -59,6 +59,16 @@ class Extraction:
     prompted: bool
     """Whether a prompt was known."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Extraction by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a find."""
@@ -89,16 +99,8 @@ class Extraction:
             "captioned": self.prompted,
         }
 
-    def _repr_html_(self) -> str:
-        """Counts, finds and the returned pictures, for notebooks."""
-        pairs = list(zip(self.pictures.names, self.pictures.pixels, strict=True))
-        return result_html(f"Extraction by {self.method}", self.figures(), self.rows(), pairs)
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
+    def _thumbnails(self) -> "list[tuple[str, Any]]":
+        return list(zip(self.pictures.names, self.pictures.pixels, strict=True))
 
     def save(self, folder: Path) -> None:
         """Writes `finds.csv`, `extraction.json` and `pictures/<name>.png`, each atomically."""

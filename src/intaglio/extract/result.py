@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv, without_nan
 
 FILE = "extraction.json"
@@ -171,7 +171,7 @@ class TrainingCoverage:
 
 
 @dataclass(frozen=True)
-class ExtractionResult:
+class ExtractionResult(ResultTable):
     """The outcome of an extraction."""
 
     method: str
@@ -198,6 +198,16 @@ class ExtractionResult:
     """None where the training set is not known."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """Also kept in `run.json`."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Extraction by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return CSV
 
     @property
     def reported(self) -> int | None:
@@ -232,12 +242,6 @@ class ExtractionResult:
         found = [find.to_dict() for find in self.finds]
         return [{column: row.get(column) for column in CSV} for row in found]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=CSV).set_index("name")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and how much was extracted where that is known."""
         return {
@@ -248,10 +252,6 @@ class ExtractionResult:
             "excluded": sum(self.excluded.values()),
             "average_similarity": None if self.coverage is None else self.coverage.average_similarity,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and finds, for notebooks."""
-        return result_html(f"Extraction by {self.method}", self.figures(), self.rows())
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `extraction.json`."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv, without_nan
 
 FILE = "protection.json"
@@ -50,7 +50,7 @@ class ProtectedPicture:
 
 
 @dataclass(frozen=True)
-class ProtectionResult:
+class ProtectionResult(ResultTable):
     """Pictures given back protected."""
 
     method: str
@@ -66,15 +66,19 @@ class ProtectionResult:
     transformations: tuple[str, ...] = ()
     """What the change was trained to survive, by names of `protect.transformations`."""
 
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Protection by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
+
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a picture; the keys are `COLUMNS`."""
         return [{column: getattr(one, column) for column in COLUMNS} for one in self.pictures]
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
 
     def figures(self) -> dict[str, Any]:
         """Means over the pictures, that of the PSNR over those that changed, and the largest change of all."""
@@ -90,10 +94,8 @@ class ProtectionResult:
             "folder": str(self.folder),
         }
 
-    def _repr_html_(self) -> str:
-        """Means and the pictures as they were given back, for notebooks."""
-        files = [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
-        return result_html(f"Protection by {self.method}", self.figures(), self.rows(), files)
+    def _thumbnails(self) -> "list[tuple[str, Any]]":
+        return [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
 
     def save(self, folder: Path) -> None:
         """Writes `pictures.csv` and `protection.json`, each atomically."""

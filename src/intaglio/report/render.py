@@ -33,6 +33,7 @@ PAGE_MODULES = {
     "energy": "intaglio.report.pages.prune_page",
     "explain collection": "intaglio.report.pages.collection_page",
     "explain directions": "intaglio.report.pages.directions_page",
+    "explain weights": "intaglio.report.pages.weights_page",
     "explain blindspots": "intaglio.report.pages.blindspots_page",
     "explain components": "intaglio.report.pages.patching_page",
     "explain concepts": "intaglio.report.pages.concepts_page",

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE, TABLE = "components.json", "components.csv"
@@ -56,7 +56,7 @@ class ComponentCredit:
 
 
 @dataclass(frozen=True)
-class ComponentShares:
+class ComponentShares(ResultTable):
     """The credit of the components of a drawing for its likeness with target pictures, by one method."""
 
     method: str
@@ -74,6 +74,16 @@ class ComponentShares:
     """Of the sets of components that pictures were drawn of."""
     pictures: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Stored pictures of some of these sets, as paths below the run's folder."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Components by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,12 +129,6 @@ class ComponentShares:
             for one in sorted(self.components, key=lambda one: -one.effect.value)
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by component."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("component")
-
     def figures(self) -> dict[str, Any]:
         """The value that all components add, and the shares by name."""
         return {
@@ -134,10 +138,6 @@ class ComponentShares:
             "total_interval": [self.total.low, self.total.high],
             "shares": {one.name: None if one.share is None else one.share.value for one in self.components},
         }
-
-    def _repr_html_(self) -> str:
-        """Shares and a row a component, for notebooks."""
-        return result_html(f"Components by {self.method}", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `components.csv` and `components.json`, each atomically."""

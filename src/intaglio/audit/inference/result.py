@@ -18,10 +18,10 @@ from torch import Tensor
 
 from intaglio.audit.inference.class_answers import Answers
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.metrics.statistics.conformal import called, needed_controls
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE = "checked_answers.json"
@@ -30,7 +30,7 @@ Values = Float[Tensor, "n"]
 
 
 @dataclass(frozen=True, eq=False)
-class CheckedAnswers:
+class CheckedAnswers(ResultTable):
     """The answers of a service to n pictures, with K classes, and how unusual each is beside its student's."""
 
     method: str
@@ -63,6 +63,16 @@ class CheckedAnswers:
     """The answers, but where one does not pass what the method puts in its place."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """Paths of stored pictures, relative to the run's folder, by name."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Answers checked by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def passes(self) -> list[bool]:
@@ -105,12 +115,6 @@ class CheckedAnswers:
             for i, name in enumerate(self.names)
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by picture."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("picture")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and what the student is worth."""
         return {
@@ -122,10 +126,6 @@ class CheckedAnswers:
             "student_agreement": self.agreement,
             "student_cost": self.cost,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and a row a picture, for notebooks."""
-        return result_html(f"Answers checked by {self.method}", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `checked_answers.csv`, a row a picture, and `checked_answers.json`, each atomically."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE = "certified.json"
@@ -41,7 +41,7 @@ class CertifiedPicture:
 
 
 @dataclass(frozen=True)
-class CertifiedPictures:
+class CertifiedPictures(ResultTable):
     """Pictures with their certificates by one method."""
 
     method: str
@@ -53,6 +53,16 @@ class CertifiedPictures:
     """Copies of the second draw."""
     alpha: float
     pictures: tuple[CertifiedPicture, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Certified by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -90,12 +100,6 @@ class CertifiedPictures:
             for one in self.pictures
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by picture."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("picture")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and of those with a verdict the radius that half of them have or exceed, and the largest."""
         radii = sorted(one.radius for one in self.pictures if one.radius is not None)
@@ -108,10 +112,6 @@ class CertifiedPictures:
             "median_radius": median,
             "largest_radius": radii[-1] if radii else None,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and a row a picture, for notebooks."""
-        return result_html(f"Certified by {self.method}", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `certified.csv` and `certified.json`, each atomically."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv, without_nan
 
 MARKED, DETECTED = "marked.json", "detections.json"
@@ -53,7 +53,7 @@ class MarkedPicture:
 
 
 @dataclass(frozen=True)
-class MarkedPictures:
+class MarkedPictures(ResultTable):
     """Pictures of one user's mark."""
 
     method: str
@@ -68,6 +68,16 @@ class MarkedPictures:
     folder: Path
     """Folder of the marked pictures."""
     pictures: tuple[MarkedPicture, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Marks by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return MARKED_COLUMNS
 
     @property
     def weak(self) -> tuple[str, ...]:
@@ -90,12 +100,6 @@ class MarkedPictures:
         """One mapping a picture; the keys are `MARKED_COLUMNS`."""
         return [{column: getattr(one, column) for column in MARKED_COLUMNS} for one in self.pictures]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=MARKED_COLUMNS).set_index("name")
-
     def figures(self) -> dict[str, Any]:
         """Counts, the largest p, and means over pictures."""
         return {
@@ -109,10 +113,8 @@ class MarkedPictures:
             "folder": str(self.folder),
         }
 
-    def _repr_html_(self) -> str:
-        """Counts and the marked pictures, for notebooks."""
-        files = [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
-        return result_html(f"Marks by {self.method}", self.figures(), self.rows(), files)
+    def _thumbnails(self) -> "list[tuple[str, Any]]":
+        return [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
 
     def save(self, folder: Path) -> None:
         """Writes `marked.csv` and `marked.json`, each atomically."""
@@ -168,7 +170,7 @@ class FoundMark:
 
 
 @dataclass(frozen=True)
-class MarkDetections:
+class MarkDetections(ResultTable):
     """Pictures in which a key's marks were looked for."""
 
     method: str
@@ -188,6 +190,16 @@ class MarkDetections:
     pictures: tuple[FoundMark, ...]
     controls: tuple[FoundMark, ...] = ()
     """The same of pictures that certainly carry no mark."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Marks of {self.method}, looked for"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return DETECTED_COLUMNS
 
     def called(self, one: FoundMark) -> bool:
         """Whether a picture is said to carry the mark."""
@@ -227,12 +239,6 @@ class MarkDetections:
         """One mapping a picture, smallest p first; the keys are `DETECTED_COLUMNS`."""
         return [{**asdict(one), "called": self.called(one)} for one in self.ranked]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=DETECTED_COLUMNS).set_index("name")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and what the controls say."""
         calls, interval = (None, None) if self.realised is None else self.realised
@@ -245,10 +251,6 @@ class MarkDetections:
             "controls_called": calls,
             "controls_interval": interval,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and the ranked pictures, for notebooks."""
-        return result_html(f"Marks of {self.method}, looked for", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `detections.csv`, ranked, and `detections.json`, each atomically."""

@@ -17,13 +17,13 @@ import torch
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet
-from intaglio.images.notebook import result_html
 from intaglio.metrics.privacy import PrivacyReport
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.models.classifiers import PictureClassifier, save_classifier
 from intaglio.printable import one_line
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE, TABLE, WEIGHTS, CARD = "private.json", "judged.csv", "classifier.safetensors", "README.md"
@@ -50,7 +50,7 @@ class JudgedClass:
 
 
 @dataclass(frozen=True)
-class PrivateRecord:
+class PrivateRecord(ResultTable):
     """The training of a classifier, and how often it is right."""
 
     method: str
@@ -65,6 +65,16 @@ class PrivateRecord:
     """Whether the noise can be drawn again, so that nothing is promised."""
     judged: tuple[JudgedClass, ...] = ()
     """None where no further pictures were given."""
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"A classifier by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def holds(self) -> bool:
@@ -100,12 +110,6 @@ class PrivateRecord:
         """One mapping a judged class; the keys are `COLUMNS`."""
         return [{"class": one.name, "pictures": one.pictures, "right": one.right} for one in self.judged]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by class."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("class")
-
     def figures(self) -> dict[str, Any]:
         """The guarantee, and the share of judged pictures that are called rightly."""
         right, total = self._counts
@@ -116,10 +120,6 @@ class PrivateRecord:
             "outside_guarantee": list(OUTSIDE),
             "right": right / total if total else None,
         }
-
-    def _repr_html_(self) -> str:
-        """Promise and a row a class, for notebooks."""
-        return result_html(f"A classifier by {self.method}", self.figures(), self.rows())
 
     def card(self) -> str:
         """The card as Markdown."""

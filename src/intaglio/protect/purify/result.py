@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv, without_nan
 
 FILE = "purified.json"
@@ -37,7 +37,7 @@ class PurifiedPicture:
 
 
 @dataclass(frozen=True)
-class PurifiedPictures:
+class PurifiedPictures(ResultTable):
     """Pictures cleaned by one method."""
 
     method: str
@@ -46,6 +46,16 @@ class PurifiedPictures:
     folder: Path
     """Folder of the cleaned pictures."""
     pictures: tuple[PurifiedPicture, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Pictures {self.words}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def statement(self) -> str:
@@ -58,12 +68,6 @@ class PurifiedPictures:
         """One mapping a picture; the keys are `COLUMNS`."""
         return [asdict(one) for one in self.pictures]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
-
     def figures(self) -> dict[str, Any]:
         """Means over the pictures, that of the PSNR over those that changed."""
         ratios, count = [one.psnr for one in self.pictures if one.psnr is not None], len(self.pictures)
@@ -75,10 +79,8 @@ class PurifiedPictures:
             "folder": str(self.folder),
         }
 
-    def _repr_html_(self) -> str:
-        """Means and the cleaned pictures, for notebooks."""
-        files = [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
-        return result_html(f"Pictures {self.words}", self.figures(), self.rows(), files)
+    def _thumbnails(self) -> "list[tuple[str, Any]]":
+        return [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
 
     def save(self, folder: Path) -> None:
         """Writes `purified.csv` and `purified.json`, each atomically."""

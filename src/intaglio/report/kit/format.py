@@ -31,6 +31,7 @@ VERBS = {
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain words": "Words of a prompt",
     "explain directions": "Directions of a denoiser",
+    "explain weights": "Kernels of a network",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",

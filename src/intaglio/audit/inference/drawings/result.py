@@ -12,9 +12,9 @@ from typing import Any
 
 from intaglio.audit.inference.drawings.fake_odds import miss_chance, most_fakes
 from intaglio.files import atomic_write
-from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
+from intaglio.runs.result_table import ResultTable
 from intaglio.runs.tables import rows_csv
 
 FILE = "checked_drawings.json"
@@ -36,7 +36,7 @@ class CheckedDrawing:
 
 
 @dataclass(frozen=True)
-class CheckedDrawings:
+class CheckedDrawings(ResultTable):
     """Pictures chosen of all that came, each drawn again."""
 
     method: str
@@ -47,6 +47,16 @@ class CheckedDrawings:
     pictures: int
     """All that came."""
     drawings: tuple[CheckedDrawing, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Drawings checked by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
 
     @property
     def fakes(self) -> list[CheckedDrawing]:
@@ -86,12 +96,6 @@ class CheckedDrawings:
             for one in self.drawings
         ]
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by picture."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("picture")
-
     def figures(self) -> dict[str, Any]:
         """Counts, and the largest number of fakes."""
         return {
@@ -101,10 +105,6 @@ class CheckedDrawings:
             "fakes": len(self.fakes),
             "most_fakes": self.most_fakes,
         }
-
-    def _repr_html_(self) -> str:
-        """Counts and a row a picture, for notebooks."""
-        return result_html(f"Drawings checked by {self.method}", self.figures(), self.rows())
 
     def save(self, folder: Path) -> None:
         """Writes `checked_drawings.csv` and `checked_drawings.json`, each atomically."""

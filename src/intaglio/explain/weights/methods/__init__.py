@@ -1,0 +1,1 @@
+"""Methods that read kernels, one file each."""
