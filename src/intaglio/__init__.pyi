@@ -33,6 +33,7 @@ from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
+from intaglio.explain.weights.methods.designed_banks import DesignedBanks as DesignedBanks
 from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
@@ -50,6 +51,7 @@ from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.audit.inference.methods.fides import Fides as Fides
+from intaglio.explain.weights.methods.filters import FilterStatistics as FilterStatistics
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
@@ -80,6 +82,7 @@ from intaglio.audit.inference.methods.js_divergence import JSDivergence as JSDiv
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.explain.directions.methods.jacobian import JacobianDirections as JacobianDirections
 from intaglio.explain.collection.methods.kmeans import KMeansMap as KMeansMap
+from intaglio.explain.weights.methods.norms import KernelNorms as KernelNorms
 from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME

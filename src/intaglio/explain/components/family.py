@@ -200,9 +200,9 @@ class ComponentPatcher(ABC):
         with run.progress(len(draws), "exact patching", sum(part is not None for part in parts)) as progress:
             for k, draw in enumerate(draws):
                 if parts[k] is None:
-                    point = self.point(*pair, draw)
-                    parts[k] = exact_checks(point, chosen, sizes, self.batch)
-                    run.save_state(f"{CHECKS}-{k}", parts[k], {"key": own})
+                    found = exact_checks(self.point(*pair, draw), chosen, sizes, self.batch)
+                    run.save_state(f"{CHECKS}-{k}", found, {"key": own})
+                    parts[k] = found
                     progress.advance()
         known = [part for part in parts if part is not None]
         exact, joint = (torch.stack([part[name] for part in known]) for name in ("exact", "joint"))

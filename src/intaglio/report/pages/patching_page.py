@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from intaglio.explain.components.result import PatchedComponents
 from intaglio.report.kit.format import count, decimal, rate_text, title
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row
@@ -83,11 +85,11 @@ def _costs(found: PatchedComponents) -> list[Key]:
 def _rows(found: PatchedComponents) -> list[list[str]]:
     return [
         [
-            row["component"],
+            _breaking(row["component"]),
             row["kind"],
-            decimal(row["effect"], 4),
-            "–" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}",
-            "–" if row["exact"] is None else decimal(row["exact"], 4),
+            _number(row["effect"]),
+            "–" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}",
+            "–" if row["exact"] is None else _number(row["exact"]),
         ]
         for row in found.rows()[:MOST_SHOWN]
     ]
@@ -95,5 +97,15 @@ def _rows(found: PatchedComponents) -> list[list[str]]:
 
 def _branches(found: PatchedComponents) -> list[list[str]]:
     return [
-        [one["branch"], one["kind"], decimal(one["sum"], 3), decimal(one["size"], 3)] for one in found.branch_rows()
+        [_breaking(one["branch"]), one["kind"], _number(one["sum"]), _number(one["size"])]
+        for one in found.branch_rows()
     ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}".replace("-", "−")
+
+
+def _breaking(site: str) -> Markup:
+    """A module's name that may be broken into lines after each dot."""
+    return Markup(".<wbr>").join(site.split("."))

@@ -15,7 +15,7 @@ from intaglio.explain.components.patch_points import PatchPoint
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationPatching(ComponentPatcher):
-    """Activation patching: the metric of a run for each component that has its clean value.
+    """Activation patching: the metric of a run with one component's clean value.
 
     m of the corrupted run in which the component alone gives what it gives for the clean prompt. This is the effect
     itself, which the others estimate; it takes a pass through the denoiser for each component and draw.

@@ -13,7 +13,7 @@ from intaglio.explain.components.patch_points import PatchPoint
 
 @dataclass(frozen=True, kw_only=True)
 class AttributionPatching(ComponentPatcher):
-    """Attribution patching: each component's change between the prompts, times the gradient.
+    """Attribution patching: each component's change between prompts, times the gradient.
 
     sum over places of (a_clean - a_corrupted) dm/da, with the gradient of the metric m in the corrupted run: the exact
     effect where m is linear in a, and the slope at one point elsewhere.

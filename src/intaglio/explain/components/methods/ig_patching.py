@@ -15,7 +15,7 @@ from intaglio.explain.components.patch_points import PatchPoint
 
 @dataclass(frozen=True, kw_only=True)
 class IntegratedPatching(ComponentPatcher):
-    """Integrated gradients of components: each one's change, times the mean gradient along it.
+    """Integrated gradients of components: each change times the mean gradient along it.
 
     sum over places of (a_clean - a_corrupted) mean_k dm/da at a_corrupted + (k + 1/2) / K (a_clean - a_corrupted), for
     K points of one branch at a time, all others as in the corrupted run. The effects of a branch's channels add up to
