@@ -9,7 +9,13 @@ import tiny
 from component_scenes import Planted, planted_point
 from intaglio.errors import BadInput
 from intaglio.explain.components.denoiser_branches import DenoiserBranch, denoiser_branches
-from intaglio.explain.components.exact_checks import Chosen, ExactChecks, chosen_components, exact_checks, place_of
+from intaglio.explain.components.exact_checks import (
+    CheckedComponents,
+    ExactChecks,
+    chosen_components,
+    exact_checks,
+    place_of,
+)
 from intaglio.explain.components.methods.attribution_patching import AttributionPatching
 from intaglio.explain.components.result import PatchedComponents
 from intaglio.models.diffusion.loading import load_model
@@ -30,6 +36,9 @@ def test_branches_are_what_is_added_to_what_goes_past(model):
     assert {type(modules[one]).__name__ for one in kinds["feed-forward"]} == {"FeedForward"}
     assert len(kinds["attention"]) == 2 * len(kinds["feed-forward"])
     assert [one.site for one in denoiser_branches(model.denoiser, "resnet")] == kinds["resnet"]
+    inner, outer = type("OwnAttention", (torch.nn.Module,), {}), type("FeedForward", (torch.nn.Sequential,), {})
+    nested = torch.nn.ModuleDict({"a": outer(inner()), "ab": inner()})
+    assert [one.site for one in denoiser_branches(nested)] == ["a", "ab"]
     with pytest.raises(BadInput, match=r"the denoiser \(Linear\) has no attention branches"):
         denoiser_branches(torch.nn.Linear(2, 2), "attention")
 
@@ -74,7 +83,7 @@ def test_the_largest_are_checked_and_as_many_of_the_others():
 def test_checks_are_exact_one_by_one_and_together():
     point = planted_point(Planted())
     every = torch.arange(8)
-    found = exact_checks(point, Chosen(every[[7, 0, 1, 2, 3]], 1), (4, 4), 3)
+    found = exact_checks(point, CheckedComponents(every[[7, 0, 1, 2, 3]], 1), (4, 4), 3)
     linear = torch.cat(AttributionPatching().effects(point, [0, 1]))
     torch.testing.assert_close(found["exact"], linear[[7, 0, 1, 2, 3]], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found["joint"], torch.tensor([float(linear[7]), 1.0]), rtol=1e-4, atol=1e-5)
@@ -85,7 +94,11 @@ def patched(draws=3, checks=True):
     effects = torch.randn(draws, 5, generator=source)
     numbers = torch.tensor([4, 0, 2, 3])
     exact = effects[:, numbers] + 0.1 * torch.randn(draws, 4, generator=source)
-    checked = ExactChecks(Chosen(numbers, 2), exact, torch.tensor([[0.5, 0.1]]).repeat(draws, 1)) if checks else None
+    checked = (
+        ExactChecks(CheckedComponents(numbers, 2), exact, torch.tensor([[0.5, 0.1]]).repeat(draws, 1))
+        if checks
+        else None
+    )
     branches = (DenoiserBranch("a.ff", "feed-forward"), DenoiserBranch("b", "attention"))
     about = ("x", "y", False, "cat", "dog", branches, (4, 1))
     places = (tuple(range(draws)), tuple(range(draws)), (0.1,) * draws)

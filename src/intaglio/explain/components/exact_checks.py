@@ -12,7 +12,7 @@ from intaglio.randomness import generator
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class CheckedComponents:
     """Components that are patched, by their places among all."""
 
     numbers: Int[Tensor, "q"]
@@ -25,23 +25,23 @@ class Chosen:
 class ExactChecks:
     """Exact effects of some components at d draws."""
 
-    chosen: Chosen
+    chosen: CheckedComponents
     exact: Float[Tensor, "d q"]
     """Of each alone."""
     joint: Float[Tensor, "d 2"]
     """Of those of the largest effects together, and of those that were drawn together."""
 
 
-def chosen_components(effects: Float[Tensor, "m"], count: int, seed: int) -> Chosen:
+def chosen_components(effects: Float[Tensor, "m"], count: int, seed: int) -> CheckedComponents:
     """The `count` components of the largest effects by size, and as many that are drawn from the others."""
     order = effects.abs().argsort(descending=True, stable=True)
     top = order[:count]
     others = order[count:].sort().values
     drawn = torch.randperm(len(others), generator=generator(seed, "checked components"))[:count]
-    return Chosen(torch.cat([top, others[drawn]]), len(top))
+    return CheckedComponents(torch.cat([top, others[drawn]]), len(top))
 
 
-def exact_checks(point: PatchPoint, chosen: Chosen, sizes: Sequence[int], batch: int) -> dict[str, Tensor]:
+def exact_checks(point: PatchPoint, chosen: CheckedComponents, sizes: Sequence[int], batch: int) -> dict[str, Tensor]:
     """`exact` [q] and `joint` [2] at one point, where the branches have so many components."""
     places = [place_of(int(number), sizes) for number in chosen.numbers]
     groups = (places[: chosen.top], places[chosen.top :])

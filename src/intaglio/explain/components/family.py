@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.components.denoiser_branches import Asked, DenoiserBranch, denoiser_branches
-from intaglio.explain.components.exact_checks import Chosen, ExactChecks, chosen_components, exact_checks
+from intaglio.explain.components.exact_checks import CheckedComponents, ExactChecks, chosen_components, exact_checks
 from intaglio.explain.components.patch_points import PatchPoint, patch_point
 from intaglio.explain.components.result import PatchedComponents
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
@@ -192,7 +192,7 @@ class ComponentPatcher(ABC):
                     progress.advance()
         return parts
 
-    def _checked(self, pair: Pair, chosen: Chosen, sizes: Sequence[int], key: str, run: Run) -> ExactChecks:
+    def _checked(self, pair: Pair, chosen: CheckedComponents, sizes: Sequence[int], key: str, run: Run) -> ExactChecks:
         """The exact effects of some components at each draw, one by one and together."""
         own = digest([key, chosen.numbers.tolist(), chosen.top])
         draws = self.planned_draws(pair[0])

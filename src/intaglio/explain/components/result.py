@@ -17,7 +17,7 @@ from scipy.stats import rankdata, t
 from torch import Tensor
 
 from intaglio.explain.components.denoiser_branches import DenoiserBranch
-from intaglio.explain.components.exact_checks import Chosen, ExactChecks
+from intaglio.explain.components.exact_checks import CheckedComponents, ExactChecks
 from intaglio.metrics.statistics.interval import Interval, interval
 from intaglio.runs.stored_table import StoredTable
 
@@ -29,8 +29,8 @@ RESAMPLES_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Agreement of estimates with exact effects, over the checked components."""
+class PatchingAgreement:
+    """PatchingAgreement of estimates with exact effects, over the checked components."""
 
     pearson: float
     interval: Interval
@@ -91,8 +91,8 @@ class PatchedComponents(StoredTable):
         return float(t.ppf((1 + LEVEL) / 2, count - 1)) * self.effects.double().std(0).numpy() / count**0.5
 
     @cached_property
-    def agreement(self) -> Agreement | None:
-        """Agreement with the exact effects, of means over draws; None where fewer than three were checked."""
+    def agreement(self) -> PatchingAgreement | None:
+        """PatchingAgreement with the exact effects, of means over draws; None where fewer than three were checked."""
         if self.checks is None or len(self.checks.chosen.numbers) < 3:
             return None
         own = self.effects[:, self.checks.chosen.numbers].double().numpy()
@@ -104,7 +104,7 @@ class PatchedComponents(StoredTable):
         every = np.arange(len(own))
         bounds = interval(pearson, [every], batch=RESAMPLES_AT_ONCE, level=LEVEL)
         ranks = correlations(*(rankdata(one.mean(0))[None] for one in (own, exact)))
-        return Agreement(float(pearson(every[None])[0]), bounds, float(ranks[0]))
+        return PatchingAgreement(float(pearson(every[None])[0]), bounds, float(ranks[0]))
 
     @property
     def exact_passes(self) -> int:
@@ -210,7 +210,7 @@ class PatchedComponents(StoredTable):
             numbers, exact = tensors["checked"], tensors["exact"]
             if exact.shape != (len(seeds), len(numbers)) or bool((numbers < 0).any() | (numbers >= sum(sizes)).any()):
                 raise ValueError("checks do not fit the components")
-            checks = ExactChecks(Chosen(numbers, int(about["top"])), exact, tensors["joint"])
+            checks = ExactChecks(CheckedComponents(numbers, int(about["top"])), exact, tensors["joint"])
         method, reading, clean, corrupted = (str(about[name]) for name in ("method", "reading", "clean", "corrupted"))
         places = (branches, sizes, seeds, timesteps, distances, int(about["passes"]), effects, checks)
         return cls(method, reading, bool(about["exact"]), clean, corrupted, *places)

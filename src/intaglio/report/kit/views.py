@@ -292,9 +292,7 @@ class ConceptPage(Page):
     """By heading; empty where none were stored."""
     pictures_text: str
     limits: Sequence[Row]
-    further: PageTable | None = None
-    """A second table, under the first; None: there is none."""
-    further_text: str = ""
+    further: tuple[str, PageTable] | None = None  # a second table, with the text above it
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ def patching_page(run: RunData, found: PatchedComponents) -> ConceptPage:
         f"“{found.clean}” when the component alone gives what it gives for the latter, 1 being all the way. Intervals "
         f"are over {count(figures['draws'], 'draw')} of noise and noise level. The largest of "
         f"{figures['components']:,} are shown; all are in {found.table}.",
-        further=PageTable("Branches", ["branch", "kind", "sum of effects", "sum of their sizes"], _branches(found)),
-        further_text="By branch, in the order of the network: the effects of its components added up, and their sizes.",
+        further=(
+            "By branch, in the order of the network: the effects of its components added up, and their sizes.",
+            PageTable("Branches", ["branch", "kind", "sum of effects", "sum of their sizes"], _branches(found)),
+        ),
         pictures=[],
         pictures_text="",
         limits=LIMITS,
