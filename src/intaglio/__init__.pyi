@@ -44,6 +44,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
@@ -64,6 +65,7 @@ from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShadin
 from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
 from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
+from intaglio.explain.paths.methods.gradient_edges import GradientEdges as GradientEdges
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.explain.directions.methods.h_space import HSpaceDirections as HSpaceDirections

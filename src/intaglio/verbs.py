@@ -258,6 +258,11 @@ VERBS: dict[str, Verb] = {
         "tell how much of the difference between two prompts goes through each part of a denoiser",
         Methods("explain.components.methods"),
     ),
+    "explain paths": Verb(
+        "intaglio.commands.explain_paths:ExplainPaths",
+        "find the edges between a network's filters by which a class's score comes about",
+        Methods("explain.paths.methods"),
+    ),
     "explain blindspots": Verb(
         "intaglio.commands.explain_blindspots:ExplainBlindSpots",
         "find concepts that a model draws too rarely or too often, beside real pictures",

@@ -34,6 +34,7 @@ MODELLESS = (
     "explain collection",
     "explain blindspots",
     "explain concepts",
+    "explain paths",
     "explain weights",
     "flow sample",
     "protect certify",

@@ -38,6 +38,7 @@ PAGE_MODULES = {
     "explain components": "intaglio.report.pages.patching_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
+    "explain paths": "intaglio.report.pages.paths_page",
     "explain words": "intaglio.report.pages.words_page",
     "explain": "intaglio.report.pages.explain_page",
     "extract": "intaglio.report.pages.extract_page",

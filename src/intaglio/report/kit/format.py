@@ -29,6 +29,7 @@ VERBS = {
     "explain components": "Components of a denoiser",
     "explain concepts": "Concepts of a classifier",
     "explain evaluate": "Explanations of a classifier beside each other",
+    "explain paths": "Paths through a classifier",
     "explain words": "Words of a prompt",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
