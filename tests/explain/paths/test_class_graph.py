@@ -59,11 +59,11 @@ def test_a_network_that_is_no_chain_is_refused():
 
 
 def test_few_pictures_find_nothing_and_say_so(tmp_path):
-    with Run.open(tmp_path, "explain", "paths", {}, {}, seed=0) as run:
+    with Run.open(tmp_path, "explain", "paths", {}, {}, seed=0, device="cpu", command=[]) as run:
         found = GradientEdges(screened=9)(explain_scenes.chained(), explain_scenes.reds(16), 0, run=run)
         assert run.warnings == (
-            "4 tested pictures are few for 21 edges: an edge by itself could not pass; give more pictures of the class, "
-            "or fewer --screened",
+            "4 tested pictures are few for 21 edges: an edge by itself could not pass; give more pictures of the "
+            "class, or fewer --screened",
         )
     assert found.figures()["kept"] == 0
     assert found.statement == "No path to yes was found: of 21 tested edges none on one passes."

@@ -1,9 +1,9 @@
 """Path finders: the contract of a method that tells what edges between filters do for a class's score."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
-KIND = "layers"
+KIND = "edges"
 FEWEST = 4
 """Pictures of the class, and of others, at least."""
 
@@ -44,6 +44,8 @@ class PathFinder(ABC):
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
     """The effect in words, as the end of a sentence that begins "An effect is"."""
+    at_once: ClassVar[int]
+    """Edges of a layer whose effects are stored together, so that a killed call loses no more."""
 
     depth: int = 2
     """Convolutions, counted from the head, whose edges are asked about, from 1; the head's own are always."""
@@ -80,7 +82,7 @@ class PathFinder(ABC):
             scored: left as it was found; a chain of convolutions where it is asked about, with a linear head.
             images: of the class and of others, by what the network calls them.
             target: place of the class.
-            run: progress, records and warnings; a killed call goes on after the last layer.
+            run: progress, records and warnings; a killed call goes on after the last edges that were stored.
 
         Raises:
             BadInput: for too few pictures of the class or of others, and for a network that is no such chain.
@@ -92,17 +94,17 @@ class PathFinder(ABC):
         key = digest([repr(self), scored.hash, target, list(images.hashes)])
         known = {name: one for name, one in run.recorded(KIND).items() if one.get("key") == key}
         slopes = _mean_slopes(chain, screening, self.batch)
-        layers = range(len(chain.modules))
-        with run.progress(len(layers), self.name, len(known)) as progress:
-            for layer in layers:
-                if str(layer) not in known:
-                    edges = largest_edges(layer, slopes[layer], self.screened)
+        pieces = self._pieces(slopes)
+        with run.progress(len(pieces), self.name, len(known)) as progress:
+            for name, edges in pieces.items():
+                if name not in known:
                     parts = [self.effects(chain, edges, one) for one in testing.split(self.batch)]
-                    known[str(layer)] = {"key": key, "effects": torch.cat(parts).double().tolist()}
-                    known[str(layer)]["edges"] = [[one.source, one.target] for one in edges]
-                    run.record(KIND, str(layer), known[str(layer)])
+                    known[name] = {"key": key, "effects": torch.cat(parts).double().tolist()}
+                    run.record(KIND, name, known[name])
                     progress.advance()
-        found = self._graph(chain, [known[str(layer)] for layer in layers], testing, len(others))
+        every = [edge for edges in pieces.values() for edge in edges]
+        effects = torch.cat([torch.tensor(known[name]["effects"], dtype=torch.float64) for name in pieces], 1)
+        found = self._graph(chain, every, effects, testing, len(others))
         few = smallest_p(len(testing), self.flips) * len(found.edges) > self.rate
         if few and not bool(found.kept.any()):
             run.warn(
@@ -111,11 +113,22 @@ class PathFinder(ABC):
             )
         return found
 
+    def _pieces(self, slopes: Sequence[Float[Tensor, "j i"]]) -> dict[str, list[FilterEdge]]:
+        """Edges that are tested, of one layer each, as many as are stored at once, by a name."""
+        pieces = {}
+        for layer, one in enumerate(slopes):
+            edges = largest_edges(layer, one, self.screened)
+            pieces |= {f"{layer}-{k}": edges[k : k + self.at_once] for k in range(0, len(edges), self.at_once)}
+        return pieces
+
     def _graph(
-        self, chain: FilterChain, known: Sequence[Mapping[str, Any]], testing: Pictures, others: int
+        self,
+        chain: FilterChain,
+        edges: Sequence[FilterEdge],
+        effects: Float[Tensor, "n e"],
+        testing: Pictures,
+        others: int,
     ) -> ClassGraph:
-        edges = [FilterEdge(layer, *pair) for layer, one in enumerate(known) for pair in one["edges"]]
-        effects = torch.cat([torch.tensor(one["effects"], dtype=torch.float64) for one in known], 1)
         if not bool(effects.isfinite().all()):
             raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
         p = flipped_p(effects.numpy(), self.flips, self.seed)

@@ -24,6 +24,7 @@ class GradientEdges(PathFinder):
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "estimated: what the edge adds to its target, times the score's gradient there"
+    at_once: ClassVar[int] = 100_000
 
     def effects(self, chain: FilterChain, edges: Sequence[FilterEdge], pixels: Pictures) -> Float[Tensor, "n e"]:
         """See the family."""

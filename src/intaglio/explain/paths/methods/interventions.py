@@ -24,6 +24,7 @@ class EdgeInterventions(PathFinder):
     """
 
     reading: ClassVar[str] = "measured: the fall of the score when the edge is cut"
+    at_once: ClassVar[int] = 50
 
     def effects(self, chain: FilterChain, edges: Sequence[FilterEdge], pixels: Pictures) -> Float[Tensor, "n e"]:
         """See the family."""
