@@ -79,8 +79,8 @@ class ClassGraph(StoredTable):
         if not count:
             return f"No path to {self.names[-1]} was found: of {len(self.edges)} tested edges none on one passes."
         return (
-            f"{count} of {len(self.edges)} tested edges lie on paths to {self.names[-1]}; with these alone the network "
-            f"calls {shares['graph']:.0%} of {len(self.effects)} pictures so, with as many random ones "
+            f"{count:,} of {len(self.edges):,} tested edges lie on paths to {self.names[-1]}; with these alone the "
+            f"network calls {shares['graph']:.0%} of {len(self.effects)} pictures so, with as many random ones "
             f"{shares['random']:.0%}, with all {shares['whole']:.0%}."
         )
 

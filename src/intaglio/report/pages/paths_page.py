@@ -55,7 +55,7 @@ def paths_page(run: RunData, found: ClassGraph) -> ConceptPage:
             Key("Tested edges", f"{figures['edges']:,}", f"false-discovery rate {found.rate:g}"),
         ],
         warnings=run.warnings,
-        table=PageTable("Edges", ["source", "target", "effect", "p", "q"], [_cells(row) for row in kept[:MOST_SHOWN]]),
+        table=PageTable("Edges", ["source", "target", "effect", "q"], [_cells(row) for row in kept[:MOST_SHOWN]]),
         table_heading="Edges of the graph",
         table_text=f"An effect is {found.reading}; above 0 the edge speaks for the class. A filter is named by its "
         f"convolution and its number. All {len(kept):,} edges are in {GRAPH}, which intaglio’s causal verbs read, and "
@@ -71,7 +71,7 @@ def paths_page(run: RunData, found: ClassGraph) -> ConceptPage:
 
 
 def _cells(row: dict) -> list[str]:
-    return [row["source"], row["target"], decimal(row["effect"], 3), decimal(row["p"], 2), decimal(row["q"], 2)]
+    return [row["source"], row["target"], decimal(row["effect"], 3), decimal(row["q"], 2)]
 
 
 def _outcomes(found: ClassGraph) -> list[list[str]]:
