@@ -24,11 +24,13 @@ from intaglio.explain.blindspots.methods.channels import ChannelEnergies as Chan
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
+from intaglio.causal.cate.methods.constant import ConstantEffect as ConstantEffect
 from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
 from intaglio.explain.words.methods.cross_attention import CrossAttention as CrossAttention
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.protect.purify.methods.ddsp import DDSP as DDSP
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
+from intaglio.causal.cate.methods.dr_forest import DRForest as DRForest
 from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
@@ -45,6 +47,7 @@ from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
+from intaglio.causal.cate.methods.clusters import EffectClusters as EffectClusters
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
@@ -137,6 +140,7 @@ from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateF
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
+from intaglio.causal.cate.methods.r_learner import RLearner as RLearner
 from intaglio.explain.directions.methods.random import RandomDirections as RandomDirections
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
@@ -175,6 +179,7 @@ from intaglio.protect.fingerprint.methods.stable_signature import StableSignatur
 from intaglio.audit.components.methods.switched_off import SwitchedOff as SwitchedOff
 from intaglio.audit.components.methods.switched_on import SwitchedOn as SwitchedOn
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
+from intaglio.causal.cate.methods.t_learner import TLearner as TLearner
 from intaglio.explain.collection.methods.tsne import TSNEMap as TSNEMap
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow

@@ -330,6 +330,11 @@ VERBS: dict[str, Verb] = {
         "tell treatment effects from predicted outcomes, and undo the shrinkage of the predictions",
         Methods("causal.debias.methods"),
     ),
+    "causal cate": Verb(
+        "intaglio.commands.causal.cate:CausalCate",
+        "predict who gains more by a treatment, from pictures or numbers of the units of a trial",
+        Methods("causal.cate.methods"),
+    ),
     "causal train": Verb(
         "intaglio.commands.causal.train:CausalTrain", "train a network for discover on simulated tables"
     ),

@@ -57,6 +57,7 @@ LINES = {
     "energy profile": "energy profile --model {base} --batches 1",
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
     "discover": "discover sicl {table}",
+    "causal cate": "causal cate t-learner --table {trial} --covariates a",
     "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
     "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
     "causal recalibrate": "causal recalibrate --tables 100",
@@ -77,6 +78,8 @@ def places(tmp_path_factory):
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
+    units = [f"u{k},{row[0]},{k % 2},{row[1]}" for k, row in enumerate(random.standard_normal((60, 2)))]
+    (root / "trial.csv").write_text("\n".join(["picture,outcome,treated,a", *units]))
     KeptKey(
         MarkKey.of_seed(0), "tree-ring", {"inversion_steps": 20, "radius": 0.25, "pattern": "noise", "channels": ()}
     ).save(root / "key.json")
@@ -87,6 +90,7 @@ def places(tmp_path_factory):
         "answers": root / "a.csv",
         "key": root / "key.json",
         "table": root / "t.csv",
+        "trial": root / "trial.csv",
         "base": base,
         "suspect": suspect,
         "pictures": root / "pictures",

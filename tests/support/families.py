@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import attribution_scenes
+import cate_scenes
 import certify_scenes
 import debias_scenes
 import explain_scenes
@@ -44,6 +45,7 @@ from intaglio.audit.selection.result import Selection
 from intaglio.audit.unlearning.attack.result import UnlearnAttacks
 from intaglio.audit.unlearning.concept import Concept
 from intaglio.audit.unlearning.result import Unlearned, UnlearningRecord
+from intaglio.causal.cate.result import UnitEffects
 from intaglio.causal.debias.result import DebiasedEffects
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
@@ -731,6 +733,22 @@ def _concepts_file(found: Concepts, folder: Path) -> tuple[Numbers, Numbers]:
     return _concepts(found), _concepts(Concepts.load(folder))
 
 
+def _learn_effects(method: Any, models: tuple[Any, ...], run: Run) -> UnitEffects:
+    return method(cate_scenes.planted(60, 0)[0], run=run)
+
+
+def _unit_effects(found: UnitEffects) -> Numbers:
+    estimates = [one for name in ("mean", "autoc", "qini", "slope") for one in vars(getattr(found, name)).values()]
+    rows = {"effects": found.effects, "scores": found.scores, "estimates": np.array(estimates)}
+    return {name: torch.from_numpy(one) for name, one in rows.items()}
+
+
+def _unit_effects_file(found: UnitEffects, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _unit_effects(found), _unit_effects(UnitEffects.load(folder))
+
+
 def _debias(method: Any, models: tuple[Any, ...], run: Run) -> DebiasedEffects:
     treated = np.arange(12) % 2 == 0
     return method(debias_scenes.berkson(120), debias_scenes.trials(np.linspace(-1, 1, 12), treated), run=run)
@@ -930,6 +948,7 @@ FAMILIES = {
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "causal debias": Family(lambda folder: (), _debias, _effects, _effects_file),
+    "causal cate": Family(lambda folder: (), _learn_effects, _unit_effects, _unit_effects_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),

@@ -28,6 +28,7 @@ MODELLESS = (
     "audit drawings",
     "audit inference",
     "audit queries",
+    "causal cate",
     "causal debias",
     "discover",
     "explain",

@@ -8,6 +8,7 @@ import tyro
 
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
+from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.errors import BadInput
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from intaglio.explain.collection.family import CollectionMapper
     from intaglio.explain.collection.label_agreement import LabelColumn
-    from intaglio.explain.collection.picture_features import FeatureSource
     from intaglio.explain.collection.result import CollectionMap
     from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
@@ -26,7 +26,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
+class ExplainCollection(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     """Arrange a collection of pictures as a map of boxes, each of which opens into further ones.
 
     The report is a page with the map. Boxes are made from the pictures' features alone; captions name them, and labels,
@@ -37,37 +37,14 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """The pictures: a folder; captions beside them are used to name boxes."""
-    similarity: str = "embedded"
-    """Encoder whose descriptors are the features: embedded, trained on emoji, or a path as in intaglio extract."""
-    network: Path | None = None
-    """Classifier whose numbers are the features in place of an encoder's: a .safetensors file that Intaglio wrote, a
-    folder of transformers with an image classifier, or a TorchScript file."""
-    layer: str = ""
-    """Module of the network whose mean maps are taken, such as stages.3; empty takes what its head takes."""
-    features: Path | None = None
-    """Features in place of any network's: a CSV file with a column picture and numbers, or an .npz with names and
-    features."""
     labels: Path | None = None
     """Labels of pictures to measure boxes by: a CSV file with a column picture and others, such as kind."""
     predictions: Path | None = None
     """Answers of a classifier, in columns of the same names, for the share of wrong ones in a box."""
-    resolution: int = 64
-    """Pixels of a side to which pictures are read, from 16; a network's own."""
-
-    def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
 
     def check_early(self) -> None:
         """Raises `BadInput` for inputs that exclude or want each other."""
-        given = [flag for flag in ("network", "features") if getattr(self, flag) is not None]
-        given += ["similarity"] if self.similarity != "embedded" else []
-        if len(given) > 1:
-            raise BadInput(f"--{given[0]} and --{given[1]} both give features; leave one of them out")
-        if self.layer and self.network is None:
-            raise BadInput("--layer is of a network; give it with --network")
-        if self.similarity == "ssim":
-            raise BadInput("ssim has no descriptors to arrange pictures by; give --similarity embedded, or an encoder")
+        self.check_source()
         if self.predictions is not None and self.labels is None:
             raise BadInput("--predictions are wrong or right beside labels; give these with --labels")
 
@@ -86,7 +63,7 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
         from intaglio.explain.collection.result import CollectionMap
 
         images = self.load_pictures(self.images, self.resolution)
-        source, known = self._source(images)
+        source, known = self.feature_source(images, self.device)
         columns = self._columns(images)
         plan = collection_plan(self._method, source, images, self.device)
         if self.dry_run and self.ends_with(plan):
@@ -110,28 +87,6 @@ class ExplainCollection(DryRun, InRun, ReadsPictures, Generic[M]):
     @property
     def _method(self) -> "CollectionMapper":
         return cast("CollectionMapper", self.method)
-
-    def _source(self, images: "ImageSet") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
-        """The source of features, and how a run describes it."""
-        from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
-        from intaglio.explain.picture_columns import read_features
-
-        if self.features is not None:
-            rows = read_features(self.features, images.names)
-            given: FeatureSource = TabledFeatures(images.names, rows)
-            return given, {"features": described(self.features, given.hash)}
-        if self.network is not None:
-            from intaglio.models.image_classification import load_scored, network_hash
-
-            scored = load_scored(self.network, side=self.resolution, device=self.device)
-            if self.layer:
-                scored.check_layers()
-                scored.layer(self.layer)
-            return LayerFeatures(scored, self.layer), {"network": described(self.network, network_hash(self.network))}
-        from intaglio.metrics.similarity.measures import Embedding, load_similarity
-
-        encoder = cast(Embedding, load_similarity(self.similarity, self.device))
-        return EncodedFeatures(encoder), {"similarity": described(self.similarity, encoder.hash)}
 
     def _label_texts(self, names: "list[str]") -> dict[str, tuple[list[str], list[str] | None]]:
         """Labels and answers by column. Raises `BadInput` for tables that do not fit the names or each other."""

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from intaglio.causal.tables.csv_reader import read_table_file
+from intaglio.causal.tables.number_columns import arms, column, numbers
 from intaglio.errors import BadInput
 
 ONE_TRIAL = "all"
@@ -50,8 +50,8 @@ class TrialRows:
 
 def read_calibration(path: Path, outcome: str, prediction: str) -> CalibrationRows:
     """The calibration rows of a table. Raises `BadInput` for columns that there are not, and for what is no number."""
-    frame = _columns(path, [outcome, prediction])
-    return CalibrationRows(_numbers(frame[outcome], path), _numbers(frame[prediction], path))
+    table = read_table_file(path)
+    return CalibrationRows(numbers(table, outcome, path), numbers(table, prediction, path))
 
 
 def read_trials(path: Path, prediction: str, treatment: str, trial: str = "", weight: str = "") -> TrialRows:
@@ -66,36 +66,16 @@ def read_trials(path: Path, prediction: str, treatment: str, trial: str = "", we
 
     Raises `BadInput` for columns that there are not, for what is no number, and for a trial without either arm.
     """
-    frame = _columns(path, [one for one in (prediction, treatment, trial, weight) if one])
-    treated = _numbers(frame[treatment], path)
-    if not np.isin(treated, (0, 1)).all():
-        raise BadInput(f"column {treatment} of {path} has other numbers than 0 and 1; write 1 for treated units")
-    weights = _numbers(frame[weight], path) if weight else np.ones(len(frame))
+    table = read_table_file(path)
+    treated = arms(table, treatment, path)
+    weights = numbers(table, weight, path) if weight else np.ones(len(treated))
     if not (weights > 0).all():
         raise BadInput(f"column {weight} of {path} has weights that are not above 0; leave these rows out")
-    named = frame[trial].astype(str) if trial else pd.Series([ONE_TRIAL] * len(frame))
+    named = pd.Series(column(table, trial, path)).astype(str) if trial else pd.Series([ONE_TRIAL] * len(treated))
     codes, names = pd.factorize(named, sort=True)
-    found = TrialRows(
-        _numbers(frame[prediction], path), treated == 1, weights, np.asarray(codes, np.int64), tuple(map(str, names))
-    )
+    predicted = numbers(table, prediction, path)
+    found = TrialRows(predicted, treated == 1, weights, np.asarray(codes, np.int64), tuple(map(str, names)))
     for place, name in enumerate(found.names):
         if min(map(len, found.arms(place))) < 2:
             raise BadInput(f"trial {name} of {path} has an arm of fewer than two units; leave it out")
-    return found
-
-
-def _columns(path: Path, wanted: list[str]) -> pd.DataFrame:
-    """Columns of a table by name."""
-    table = read_table_file(path)
-    for name in wanted:
-        if name not in table.names:
-            raise BadInput(f"{path} has no column {name!r}; it has: {', '.join(table.names[:12])}")
-    return pd.DataFrame({name: table.frame.iloc[:, table.names.index(name)].to_numpy() for name in wanted})
-
-
-def _numbers(column: Any, path: Path) -> Float[ndarray, "n"]:
-    found = np.asarray(pd.to_numeric(column, errors="coerce"), np.float64)
-    if not np.isfinite(found).all():
-        row = int(np.flatnonzero(~np.isfinite(found))[0])
-        raise BadInput(f"column {column.name} of {path} has no number in its row {row + 1}; leave such rows out")
     return found

@@ -24,6 +24,7 @@ VERBS = {
     "audit unlearning": "Unlearning of a concept",
     "authenticate": "Audit of a fine-tuned model",
     "causal debias": "Effects from predicted outcomes",
+    "causal cate": "Effects that differ between units",
     "explain collection": "A map of a collection",
     "explain blindspots": "Blind spots of a model",
     "explain components": "Components of a denoiser",

@@ -1,0 +1,1 @@
+"""The bench of learners of effects that differ between units."""

@@ -1,0 +1,1 @@
+"""Learners of effects that differ between units, one file each."""
