@@ -2,10 +2,12 @@
 
 from intaglio.causal.methods.abic.method import ABIC as ABIC
 from intaglio.sampling.trained.methods.afa import AFARouters as AFARouters
+from intaglio.explain.components.methods.activation_patching import ActivationPatching as ActivationPatching
 from intaglio.protect.purify.methods.noise import AddedNoise as AddedNoise
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
 from intaglio.sampling.methods.afa import Afa as Afa
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
+from intaglio.explain.components.methods.attribution_patching import AttributionPatching as AttributionPatching
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.audit.queries.methods.averaging import Averaging as Averaging
@@ -46,6 +48,7 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
+from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
 from intaglio.sampling.methods.edited import EditedSampling as EditedSampling
 from intaglio.causal.cate.methods.clusters import EffectClusters as EffectClusters
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
@@ -68,6 +71,7 @@ from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShadin
 from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
 from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
+from intaglio.explain.paths.methods.gradient_edges import GradientEdges as GradientEdges
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.explain.directions.methods.h_space import HSpaceDirections as HSpaceDirections
@@ -78,6 +82,7 @@ from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
 from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoopTraining
 from intaglio.explain.methods.input_gradient import InputGradient as InputGradient
 from intaglio.errors import IntaglioError as IntaglioError
+from intaglio.explain.components.methods.ig_patching import IntegratedPatching as IntegratedPatching
 from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
 from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining
 from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
@@ -149,6 +154,7 @@ from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
 from intaglio.audit.attribution.methods.reconstruction import ReconstructionErrors as ReconstructionErrors
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+from intaglio.explain.components.methods.relp import RelevancePatching as RelevancePatching
 from intaglio.protect.certify.methods.rrcm import RepresentationConsistency as RepresentationConsistency
 from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning

@@ -258,6 +258,16 @@ VERBS: dict[str, Verb] = {
         "find directions of a denoiser's activations, and show pictures led along them",
         Methods("explain.directions.methods"),
     ),
+    "explain components": Verb(
+        "intaglio.commands.explain_components:ExplainComponents",
+        "tell how much of the difference between two prompts goes through each part of a denoiser",
+        Methods("explain.components.methods"),
+    ),
+    "explain paths": Verb(
+        "intaglio.commands.explain_paths:ExplainPaths",
+        "find the edges between a network's filters by which a class's score comes about",
+        Methods("explain.paths.methods"),
+    ),
     "explain blindspots": Verb(
         "intaglio.commands.explain_blindspots:ExplainBlindSpots",
         "find concepts that a model draws too rarely or too often, beside real pictures",

@@ -47,6 +47,8 @@ LINES = {
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
+    "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
+    "explain paths": "explain paths interventions --images {pictures}",
     "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
     "explain": "explain lima --images {pictures} --cut grid",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",

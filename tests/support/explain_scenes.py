@@ -78,3 +78,31 @@ def asked_as(clean: Callable[..., Tensor], **parts: Any) -> AskedWords:
     for name, value in {"model": Planted(), **parts}.items():
         object.__setattr__(asked, name, value)
     return asked
+
+
+def chained() -> ScoredClassifier:
+    """Three convolutions with one chain: red ink to filter 0 of each, and from the last to the class yes.
+
+    Filter 1 of each has the same map, and nothing comes of it; filter 2 takes green, and goes nowhere but to the next.
+    """
+    net = new_classifier({HEAD: ("yes", "no")}, 0, widths=(3, 3, 3), repeats=(1, 1, 1)).eval().requires_grad_(False)
+    for k, stage in enumerate(net.stages):
+        conv = stage[0][0]
+        conv.weight.zero_()
+        for filter_, source in enumerate((0, 0, 1) if k == 0 else (0, 1, 2)):
+            conv.weight[filter_, source, 1, 1] = 1 + k
+    head = net.heads[HEAD]
+    head.weight.zero_()
+    head.weight[0, 0], head.bias[:] = 8.0, torch.tensor([-4.0, 0.0])
+    return classifier_score(net, HEAD, side=SIDE)
+
+
+def reds(count: int = 24) -> ImageSet:
+    """Pictures of red ink on white, every other one with much of it, with as much green ink."""
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.ones(count, 3, SIDE, SIDE)
+    strong = 0.6 + 0.3 * torch.rand(count, generator=source)
+    ink = torch.where(torch.arange(count) % 2 == 0, strong, 0.02 * strong).view(-1, 1, 1)
+    pixels[:, 0] -= ink
+    pixels[:, 1] -= ink
+    return ImageSet.from_pixels(pixels)

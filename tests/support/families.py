@@ -59,10 +59,12 @@ from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.result import CollectionMap
+from intaglio.explain.components.result import PatchedComponents
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
 from intaglio.explain.features.result import FeatureProbes
+from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
 from intaglio.explain.weights.kernel_layers import kernel_layers
@@ -782,6 +784,38 @@ def _words_file(found: WordMaps, folder: Path) -> tuple[Numbers, Numbers]:
     return _words(found), _words(WordMaps.load(folder))
 
 
+def _patch_components(method: Any, models: tuple[Any, ...], run: Run) -> PatchedComponents:
+    return method(*models, "red cat", "dog", verify=2, run=run)
+
+
+def _patched_effects(found: PatchedComponents) -> Numbers:
+    told = torch.tensor([found.seeds, found.timesteps])
+    checks = {} if found.checks is None else {"exact": found.checks.exact, "joint": found.checks.joint}
+    return {"effects": found.effects, "told": told, "distances": torch.tensor(found.distances), **checks}
+
+
+def _patched_effects_file(found: PatchedComponents, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _patched_effects(found), _patched_effects(PatchedComponents.load(folder))
+
+
+def _find_paths(method: Any, models: tuple[Any, ...], run: Run) -> ClassGraph:
+    return method(explain_scenes.chained(), explain_scenes.reds(), 0, run=run)
+
+
+def _found_paths(found: ClassGraph) -> Numbers:
+    told = torch.tensor([[found.shares[name], found.scores[name]] for name in found.shares])
+    edges = torch.tensor([dataclasses.astuple(one) for one in found.edges])
+    return {"effects": found.effects, "q": found.q, "kept": found.kept, "told": told, "edges": edges}
+
+
+def _found_paths_file(found: ClassGraph, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _found_paths(found), _found_paths(ClassGraph.load(folder))
+
+
 def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
     images = explain_scenes.pictures(7)
     labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
@@ -968,6 +1002,8 @@ FAMILIES = {
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
+    "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
+    "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "explain weights": Family(lambda folder: (), _read_kernels, _kernels, _kernels_file),

@@ -16,11 +16,11 @@ from torch.nn.functional import interpolate
 
 from intaglio.errors import BadInput, require
 from intaglio.explain.blindspots.concept_energies import EXTREMES, Rule, deltas, floor_of, log_ratios, ratio_intervals
-from intaglio.explain.blindspots.paired_flips import flipped_p, smallest_p
 from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.explain.blindspots.result import BlindSpots, ConceptShift, Verdict
 from intaglio.explain.layer_maps import layer_maps
 from intaglio.images.image_set import ImageSet
+from intaglio.metrics.statistics.paired_flips import flipped_p, smallest_p
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import generator
 from intaglio.runs.picture_batches import content_order, in_batches

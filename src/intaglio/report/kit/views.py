@@ -292,6 +292,7 @@ class ConceptPage(Page):
     """By heading; empty where none were stored."""
     pictures_text: str
     limits: Sequence[Row]
+    further: tuple[str, PageTable] | None = None  # a second table, with the text above it
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, permutation_test
 
-from intaglio.explain.blindspots.paired_flips import flipped_p, smallest_p
+from intaglio.metrics.statistics.paired_flips import flipped_p, smallest_p
 
 
 def test_all_swaps_of_few_pairs_are_counted():

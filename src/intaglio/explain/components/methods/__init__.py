@@ -1,0 +1,1 @@
+"""Ways to tell how much goes through a component, a file each."""

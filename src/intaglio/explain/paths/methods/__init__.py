@@ -1,0 +1,1 @@
+"""Ways to tell what an edge between two filters does, a file each."""
