@@ -40,6 +40,9 @@ def test_the_bias_is_the_distance_of_mean_shares_among_the_values():
 
 def test_a_result_warns_where_it_cannot_be_trusted():
     assert "random codes even the values out as well" in " ".join(result(SKEWED, EVEN, EVEN).warnings)
+    nearly = result(SKEWED, EVEN, [0.9] * 22 + [0.0] * 18)  # ahead of the control in the mean, not surely
+    assert nearly.biases[2] > nearly.biases[1]
+    assert "random codes even the values out as well" in " ".join(nearly.warnings)
     said = " ".join(result(SKEWED, SKEWED, SKEWED, counts=(40, 3)).warnings)
     assert "does not surely even the values out" in said
     assert "only 3 samples show fluent" in said

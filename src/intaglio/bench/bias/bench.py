@@ -177,7 +177,7 @@ def _named(
         plain, own = [texts[k] for k in cut], [seeds[k] for k in cut]
         named = [f"{texts[k]}{WORDS[int(towards[k])]}" for k in cut]
         drawn = [drawn_pictures(model, method, words, own, guide) for words in (plain, named)]
-        pixels = dict(zip(PARTS, (*drawn, drawn[0]), strict=True))
+        pixels: dict[str, Tensor] = dict(zip(PARTS, (*drawn, drawn[0]), strict=True))
         numbers = measured(pixels, plain, judge, similarity)
         shares.append(torch.tensor([numbers["shares"][part] for part in PARTS]))
         right.append(torch.tensor([numbers["right"][part] for part in PARTS]))
