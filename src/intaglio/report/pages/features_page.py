@@ -6,7 +6,8 @@ from pathlib import Path
 from intaglio.explain.features.label_probes import LabelProbes
 from intaglio.explain.features.result import FeatureProbes
 from intaglio.report.kit.format import count, title
-from intaglio.report.kit.views import HeatPage, HeatRow, HeatTable, Key, PageTable, Row
+from intaglio.report.kit.heat_views import HeatPage, HeatRow, HeatTable
+from intaglio.report.kit.views import Key, PageTable, Row
 from intaglio.runs.read import RunData
 
 MOST_LABELS = 40
