@@ -35,8 +35,10 @@ from intaglio.audit.influence.methods.d_trak import DTrak as DTrak
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as DatamodelMatching
 from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
+from intaglio.explain.features.methods.denoiser import DenoiserProbe as DenoiserProbe
 from intaglio.explain.weights.methods.designed_banks import DesignedBanks as DesignedBanks
 from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
+from intaglio.explain.bias.methods.difflens import DiffLens as DiffLens
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
@@ -47,6 +49,7 @@ from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
+from intaglio.sampling.methods.edited import EditedSampling as EditedSampling
 from intaglio.causal.cate.methods.clusters import EffectClusters as EffectClusters
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
@@ -94,6 +97,7 @@ from intaglio.explain.methods.lime import LIME as LIME
 from intaglio.explain.directions.methods.labelled import LabelledDirection as LabelledDirection
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
 from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
+from intaglio.explain.features.methods.latents import LatentProbe as LatentProbe
 from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
@@ -113,6 +117,7 @@ from intaglio.protect.purify.methods.median import MedianFilter as MedianFilter
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.shrink.methods.nm_decay import NMDecay as NMDecay
+from intaglio.explain.features.methods.network import NetworkProbe as NetworkProbe
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
@@ -132,6 +137,7 @@ from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.audit.influence.methods.similarity import PictureSimilarity as PictureSimilarity
+from intaglio.explain.features.methods.pixels import PixelProbe as PixelProbe
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
@@ -142,6 +148,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
 from intaglio.causal.cate.methods.r_learner import RLearner as RLearner
 from intaglio.explain.directions.methods.random import RandomDirections as RandomDirections
+from intaglio.explain.bias.methods.random_features import RandomFeatures as RandomFeatures
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.audit.inference.drawings.methods.recompute import Recompute as Recompute
@@ -199,6 +206,7 @@ from intaglio.causal.debias.methods.naive import UncorrectedPredictions as Uncor
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
+from intaglio.explain.bias.methods.steering import ValueSteering as ValueSteering
 from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy

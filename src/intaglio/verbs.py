@@ -248,6 +248,11 @@ VERBS: dict[str, Verb] = {
         "show which places of a drawn picture each word of its prompt is about",
         Methods("explain.words.methods"),
     ),
+    "explain bias": Verb(
+        "intaglio.commands.explain_bias:ExplainBias",
+        "find where a denoiser carries what prompts leave open, and even out how often it draws each value",
+        Methods("explain.bias.methods"),
+    ),
     "explain directions": Verb(
         "intaglio.commands.explain_directions:ExplainDirections",
         "find directions of a denoiser's activations, and show pictures led along them",
@@ -268,6 +273,11 @@ VERBS: dict[str, Verb] = {
         "find concepts that a model draws too rarely or too often, beside real pictures",
         Methods("explain.blindspots.methods"),
     ),
+    "explain features": Verb(
+        "intaglio.commands.explain_features:ExplainFeatures",
+        "measure how well labels of pictures are read from what networks make of them",
+        Methods("explain.features.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",
@@ -283,6 +293,7 @@ VERBS: dict[str, Verb] = {
         "draw pictures from prompts; replay a picture's own settings",
         Methods("sampling.methods"),
         default="plain",
+        by_flag={"--edit": "edited"},
     ),
     "sample train": Verb(
         "intaglio.commands.sample_train:SampleTrain",

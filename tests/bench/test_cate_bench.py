@@ -15,7 +15,9 @@ def planted(count=80):
     features = source.standard_normal((count, 3))
     gains = (features[:, 0] > 0).astype(float)
     names = tuple(f"u{k}" for k in range(count))
-    return GainingPictures(names, gains, features[:, 1], {"pictures": features, "colour": features[:, 1:]})
+    return GainingPictures(
+        names, gains, features[:, 1], {"encoder": features, "classifier": features[:, :2], "colour": features[:, 1:]}
+    )
 
 
 def test_who_gains_is_told_by_whole_words_of_captions():
@@ -40,10 +42,10 @@ def test_a_trial_has_the_effect_that_its_pictures_gain():
 
 def test_figures_by_hand():
     row = {"autoc": [0.1, 0.3], "p": [0.01, 0.2], "error": [4.0, 4.0], "alike": [1.0, 9.0], "best": 0.5, "seconds": 1.0}
-    found = figures_of({"face t-learner pictures": row}, 1.0)
-    assert found["autoc_face_t_learner_pictures"] == pytest.approx(0.2)
-    assert found["error_face_t_learner_pictures"] == 1
-    assert found["rows"]["face"]["t-learner pictures"]["power"] == 0.5
+    found = figures_of({"face t-learner encoder": row}, 1.0)
+    assert found["autoc_face_t_learner_encoder"] == pytest.approx(0.2)
+    assert found["error_face_t_learner_encoder"] == 1
+    assert found["rows"]["face"]["t-learner encoder"]["power"] == 0.5
 
 
 def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
@@ -63,10 +65,10 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         small(progress="none")
     found = small(progress="none")
-    assert len(asked) == 9
+    assert len(asked) == 13
     assert json.loads(json.dumps(found)) == found
     assert found["rows"]["face"]["constant colour"]["autoc"] == pytest.approx(0, abs=0.05)
-    assert "t-learner pictures" in small.summary(found)
+    assert "t-learner encoder" in small.summary(found)
 
 
 def _few(**changes):

@@ -5,7 +5,7 @@ import pytest
 
 from intaglio.bench.collection import bench
 from intaglio.bench.collection.bench import CollectionBench, chosen_pictures, figures_of
-from intaglio.explain.collection.picture_features import TabledFeatures
+from intaglio.explain.picture_features import TabledFeatures
 
 NAMES = [f"{k:02d}" for k in range(40)]
 

@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 import pytest
 
+import feature_scenes
 import tiny
 from intaglio.causal.methods.sicl.method import SiCL
 from intaglio.causal.tables.table import Table
@@ -39,9 +40,11 @@ LINES = {
     "audit unlearning": "audit unlearning uce --model {base} --concept x --pictures 2",
     "audit unlearn-attack": "audit unlearn-attack seeds --model {suspect} --base {base} --prompt x --tries 2 --steps 2",
     "explain collection": "explain collection tsne --images {pictures} --boxes 2",
+    "explain bias": "explain bias steering --model {base} --prompt x --samples 4 --steps 2 --pictures 2",
     "explain directions": "explain directions h-space --model {base} --prompt x --samples 4 --count 1 --steps 2",
     "explain weights": "explain weights filters --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
+    "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
@@ -75,6 +78,11 @@ def places(tmp_path_factory):
         images = tiny.some_pictures(seed, count)
         for picture, pixels in zip(images.names, images.pixels, strict=True):
             save_png(pixels, root / name / f"{picture}.png")
+    images, columns = feature_scenes.labelled()
+    for name, pixels in zip(images.names, images.pixels, strict=True):
+        save_png(pixels, root / "labelled" / name)
+    lit = [f"{name},{light}" for name, light in zip(images.names, columns["light"], strict=True)]
+    (root / "l.csv").write_text("\n".join(["picture,light", *lit]))
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
@@ -94,6 +102,8 @@ def places(tmp_path_factory):
         "base": base,
         "suspect": suspect,
         "pictures": root / "pictures",
+        "labelled": root / "labelled",
+        "labels": root / "l.csv",
         "controls": root / "controls",
     }
 

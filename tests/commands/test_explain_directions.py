@@ -2,12 +2,15 @@
 
 import json
 import re
+from typing import cast
 
 import pytest
+import torch
 
 import tiny
 from intaglio.cli import main
 from intaglio.explain.directions.result import LedPictures
+from intaglio.sampling.site_edit import SiteEdit, ValueShifts
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,9 @@ def test_directions_have_a_table_pictures_and_a_report_and_lead_other_pictures_t
     assert again.seeds != found.seeds
     assert (again.directions.shifts == found.directions.shifts).all()
     assert json.loads((other / "run.json").read_text())["inputs"]["found"]["sha256"]
+    edit = SiteEdit.load(run / "edit-1.safetensors")
+    assert edit is not None
+    assert torch.equal(cast(ValueShifts, edit.change).shifts, found.directions.shifts[0])
     capsys.readouterr()
     assert main(line(folder, "jacobian", "--found", str(run))) == 2
     assert "has directions by h-space, not jacobian" in " ".join(capsys.readouterr().err.split())

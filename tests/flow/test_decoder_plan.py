@@ -102,10 +102,15 @@ def quick():
         yield
 
 
-@pytest.mark.parametrize("tier", ["near", "exact"])
-@pytest.mark.parametrize("guidance", [UNGUIDED, Guidance(scale=0.5)], ids=["unguided", "guided"])
-def test_a_calibrated_plan_keeps_its_tier_on_other_latents(model, quick, tier, guidance):
-    plan = calibrate(model, batch=3, tier=tier, guidance=guidance)
+@pytest.fixture(scope="module", params=["near", "exact"])
+def plan(request, model, quick):
+    """The plan of the near tier without guidance, and of the exact one with it."""
+    guidance = UNGUIDED if request.param == "near" else Guidance(scale=0.5)
+    return calibrate(model, batch=2, tier=request.param, guidance=guidance)
+
+
+def test_a_calibrated_plan_keeps_its_tier_on_other_latents(model, plan):
+    tier, guidance = plan.key["tier"], UNGUIDED if plan.key["tier"] == "near" else Guidance(scale=0.5)
     z, labels = latents(model, 3, 77), torch.tensor([0, 1, 2])
     exact = Sequential()(model, z, labels=labels, guidance=guidance, denoise=False).patches
     found = Planned(plan=plan)(model, z, labels=labels, guidance=guidance, denoise=False)
@@ -117,8 +122,8 @@ def test_a_calibrated_plan_keeps_its_tier_on_other_latents(model, quick, tier, g
     assert plan.sequential_seconds > 0
 
 
-def test_a_plan_comes_back_from_its_file_and_is_found_by_its_key_alone(model, quick, tmp_path, caplog):
-    plan = calibrate(model, batch=2)
+@pytest.mark.parametrize("plan", ["near"], indirect=True)
+def test_a_plan_comes_back_from_its_file_and_is_found_by_its_key_alone(model, plan, tmp_path, caplog):
     path = plan.save(tmp_path)
     again = DecoderPlan.read(path)
     assert again.choices == plan.choices

@@ -18,11 +18,13 @@ from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load, settings_of
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.sparse_codes import SparseAutoencoder
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
 from intaglio.sampling.fitted_sampling import FittedSampling
 from intaglio.sampling.loop import nodes_of, sample
 from intaglio.sampling.part_sampling import PartSampling
+from intaglio.sampling.site_edit import SiteEdit, ValueCodes
 from intaglio.verbs import VERBS
 from rows import MODELS, flags, rows_of, with_paths
 
@@ -39,6 +41,10 @@ BY_PARTS = {name for name, row in MATRIX.items() if PARTS & {str(value) for valu
 PROMPTS, SEEDS, STEPS, NEGATIVE = ["a red cat", "dog", "red"], [5, 6, 7], 3, "red dog"
 PICTURES = {"4x4.png": 4, "16x16.png": 16}
 """Files that are there while each test runs, and their sides."""
+EDIT = "edit.safetensors"
+"""An edit of the bottleneck, there too."""
+EDITED = torch.tensor([[0], [5]]), torch.tensor([[2.0], [3.0]])
+"""Its codes of either value, and what is added to them."""
 every_method = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
 
 
@@ -63,6 +69,9 @@ def pictures(tmp_path_factory, folders):
         tiny.fine_tune_folder(base, folder / another(kind))
     for name, side in PICTURES.items():
         save_png(torch.rand(3, side, side, generator=torch.Generator().manual_seed(side)), folder / name)
+    atoms = torch.eye(16)
+    codes = ValueCodes(SparseAutoencoder(1.0, 4, atoms, torch.zeros(16), atoms), *EDITED, "add")
+    SiteEdit("mid_block", ("a", "b"), "", codes).save(folder / EDIT)
     return folder
 
 
@@ -79,7 +88,9 @@ def another(kind):
 def files_of(row):
     """Settings of a row that are files, or folders."""
     return {
-        name: value for name, value in row.small.items() if value in PICTURES or value in PARTS or value == (ANOTHER,)
+        name: value
+        for name, value in row.small.items()
+        if value in PICTURES or value in PARTS or value in (EDIT, (ANOTHER,))
     }
 
 

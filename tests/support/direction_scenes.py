@@ -3,7 +3,7 @@
 import torch
 
 from intaglio.explain.directions.family import DirectionJudge
-from intaglio.explain.directions.site_walks import SiteWalks
+from intaglio.explain.site_walks import SiteWalks
 
 
 def direction_judge() -> DirectionJudge:

@@ -17,11 +17,13 @@ import cate_scenes
 import certify_scenes
 import debias_scenes
 import explain_scenes
+import feature_scenes
 import inference_scenes
 import merge_scenes
 import private_scenes
 import tiny
 from audit_scenes import audited
+from bias_scenes import bias_judge
 from direction_scenes import direction_judge
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
@@ -52,16 +54,18 @@ from intaglio.causal.tables.table import Table
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
+from intaglio.explain.bias.family import FoundEdit
 from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
-from intaglio.explain.collection.picture_features import LayerFeatures
 from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.components.result import PatchedComponents
 from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
+from intaglio.explain.features.result import FeatureProbes
 from intaglio.explain.paths.result import ClassGraph
+from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
 from intaglio.explain.weights.kernel_layers import kernel_layers
 from intaglio.explain.weights.result import KernelReadings
@@ -89,6 +93,8 @@ from intaglio.protect.purify.result import PurifiedPictures
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
 from intaglio.runs.tensors import read_state
+from intaglio.sampling.site_edit import FILE as EDIT
+from intaglio.sampling.site_edit import SiteEdit
 from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
@@ -868,6 +874,28 @@ def _directions_file(found: Directions, folder: Path) -> tuple[Numbers, Numbers]
     return _found_directions(found), _found_directions(Directions.load(folder / DIRECTIONS))
 
 
+def _find_bias(method: Any, models: tuple[Any, ...], run: Run) -> FoundEdit:
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, ["red cat", "dog"], bias_judge(), run=run)
+
+
+def _found_bias(found: FoundEdit) -> Numbers:
+    told = torch.tensor([found.told, found.left, found.size, found.control_size, *found.counts])
+    return {**_edit(found.edit), **{f"control {name}": one for name, one in _edit(found.control).items()}, "told": told}
+
+
+def _edit(found: SiteEdit | None) -> Numbers:
+    assert found is not None
+    return {name: one.float() for name, one in found.parts()[0].items()}
+
+
+def _bias_file(found: FoundEdit, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.edit.save(folder / EDIT)
+    return _edit(found.edit), _edit(SiteEdit.load(folder))
+
+
 def _find_blind_spots(method: Any, models: tuple[Any, ...], run: Run) -> BlindSpots:
     real, generated = explain_scenes.pictures(8).pixels.split(4)
     pairs = PicturedPairs(("a", "b", "c", "d"), {"real": real, "generated": generated, "decoded": real.flip(3)})
@@ -887,6 +915,25 @@ def _blind_spots_file(found: BlindSpots, folder: Path) -> tuple[Numbers, Numbers
     stored = BlindSpots.load(folder)
     assert (stored.shifts, stored.copied, stored.figures()) == (found.shifts, found.copied, found.figures())
     return _blind_spots(found), _blind_spots(stored)
+
+
+def _probe_features(method: Any, models: tuple[Any, ...], run: Run) -> FeatureProbes:
+    images, labels = feature_scenes.labelled()
+    return method(feature_scenes.networks(models[0]), images, labels, run=run)
+
+
+def _probes(found: FeatureProbes) -> Numbers:
+    rows = {f"predicted {one.column}": torch.from_numpy(one.predicted) for one in found.labels}
+    return {**rows, "accuracies": torch.tensor([[row["accuracy"], row["shuffled"]] for row in found.rows()])}
+
+
+def _probes_file(found: FeatureProbes, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = FeatureProbes.load(folder)
+    assert stored.statement == found.statement
+    assert stored.warnings == found.warnings
+    return _probes(found), _probes(stored)
 
 
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
@@ -953,6 +1000,8 @@ FAMILIES = {
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
+    "explain features": Family(_base, _probe_features, _probes, _probes_file),
+    "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
     "explain words": Family(_base, _map_words, _words, _words_file),

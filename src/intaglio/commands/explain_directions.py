@@ -178,7 +178,7 @@ class ExplainDirections(DryRun, ModelAndLoRA, InRun, Generic[M]):
         run: "Run",
     ) -> None:
         """Find the directions, lead pictures along them, and store all."""
-        from intaglio.explain.directions.leading import forget_led, lead_pictures, shown_seeds
+        from intaglio.explain.directions.leading import direction_edits, forget_led, lead_pictures, shown_seeds
         from intaglio.explain.directions.result import FILE, LED, TABLE
         from intaglio.metrics.similarity.measures import load_similarity
 
@@ -196,7 +196,10 @@ class ExplainDirections(DryRun, ModelAndLoRA, InRun, Generic[M]):
         for warning in led.warnings:
             run.warn(warning)
         led.save(Path(run.folder or "."))
-        run.finish(led.figures(), (FILE, LED, TABLE, "images"))
+        edits = {f"edit-{k + 1}.safetensors": one for k, one in enumerate(direction_edits(model, directions))}
+        for name, edit in edits.items():
+            edit.save(Path(run.folder or ".") / name)
+        run.finish(led.figures(), (FILE, LED, TABLE, "images", *edits))
         method.forget(run, self.pictures)
         forget_led(run)
 

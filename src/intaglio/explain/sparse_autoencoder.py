@@ -16,6 +16,7 @@ from intaglio.learning.loop import StepLoss, backward, train
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer
+from intaglio.models.sparse_codes import CHUNK, SparseAutoencoder, largest
 from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.run import Run
 
@@ -29,8 +30,6 @@ MOST_CLUSTERED = 8192
 """Rows that centres are found from, at most."""
 ROUNDS = 30
 """Rounds of k-means, at most."""
-CHUNK = 8192
-"""Rows that are encoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,44 +63,6 @@ class SparseSettings:
         require(self.rows >= 2, f"rows must be at least 2, not {self.rows}")
         require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1, not {self.seed}")
-
-
-@dataclass(frozen=True, eq=False)
-class SparseAutoencoder:
-    """A trained autoencoder of rows of features.
-
-    Codes are the `active` largest of ReLU(BatchNorm(A V^T)), with A the features over their root mean square, and the
-    others 0. A is near codes times dictionary.
-    """
-
-    unit: float
-    """Root mean square of a number of the features."""
-    active: int
-    encoder: Float[Tensor, "k c"]
-    """V, with the batch normalisation of all features in it."""
-    offset: Float[Tensor, "k"]
-    dictionary: Float[Tensor, "k c"]
-    """Atoms D, in units of `unit`."""
-
-    def codes(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
-        """Codes of rows, 0 or more, on the CPU."""
-        parts = features.split(CHUNK)
-        return torch.cat([largest((one / self.unit) @ self.encoder.T + self.offset, self.active) for one in parts])
-
-    def left(self, features: Float[Tensor, "n c"]) -> float:
-        """Share of the features' variance that the codes leave unexplained, 0 or more."""
-        missed = sum(
-            float((one / self.unit - self.codes(one) @ self.dictionary).double().square().sum())
-            for one in features.split(CHUNK)
-        )
-        spread = (features / self.unit).double()
-        return missed / max(float((spread - spread.mean(0)).square().sum()), 1e-12)
-
-
-def largest(given: Float[Tensor, "n k"], active: int) -> Float[Tensor, "n k"]:
-    """ReLU of numbers, all but the `active` largest of each row put to 0."""
-    found = given.relu().topk(active, 1)
-    return torch.zeros_like(given).scatter(1, found.indices, found.values)
 
 
 def dead_codes(codes: Float[Tensor, "n k"]) -> list[int]:

@@ -34,6 +34,8 @@ class GuideContext:
     """the negative prompt"""
     calls: Calls = field(default_factory=Calls)
     """rows that went through networks so far; whoever asks a network counts them here"""
+    seeds: tuple[int, ...] = ()
+    """n seeds of the pictures; empty where they have none"""
 
     def embed(self, text: str | Sequence[str], *, negative: bool = False) -> Conditioning:
         """Conditioning of n rows: of one text for all, or of n texts; with `negative` to be led away from."""

@@ -260,7 +260,7 @@ class _Way:
         model, blank = self.model, self.model.embed([self.negative], negative=True)[[0] * len(prompts)]
         timesteps = tuple(level.t for level in self.grid[:-1])
         about = (model.embed(prompts), blank, timesteps, self.scale, self.negative, self.calls)
-        context = GuideContext(model, tuple(prompts), *about)
+        context = GuideContext(model, tuple(prompts), *about, seeds=tuple(seeds))
         return SamplingBatch(context, seeds, rows, self.grid, SAMPLERS[self.sampler], self.start, progress)
 
 

@@ -71,7 +71,6 @@ def test_networks_of_unseen_widths_are_predicted(smooth):
     [
         (SimulatedDevice(noise=0.03), 16, 0.03),
         (SimulatedDevice(tiles=(32, 64)), 24, 0.03),
-        (SimulatedDevice(interaction=0.1), 16, 0.04),
         (SimulatedDevice(interaction=0.3), 16, 0.08),
     ],
 )

@@ -119,8 +119,7 @@ def pictures(model, method, **options):
     return drawn(model, method, prompt="red dog", count=2, **{"steps": 5, "scale": 3.0, **options})
 
 
-@pytest.mark.parametrize("gamma", [None, 0.0, -0.4])
-@pytest.mark.parametrize("reenter", REENTER)
+@pytest.mark.parametrize(("reenter", "gamma"), [("down", None), ("down", 0.0), ("up", None), ("up", -0.4)])
 def test_a_walk_is_that_of_the_formula_branch_by_branch(model, parts, reenter, gamma):
     """γ = 0 is caching: the features of the full step as they are, at the new time."""
     method = InnerLoopFeedback(part=parts[reenter], inner=2, gamma=gamma)
@@ -139,11 +138,11 @@ def test_the_factor_makes_a_difference(model, parts):
     assert not torch.allclose(found[0], found[2], atol=1e-3)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "heun", "ddpm"])
-def test_without_inner_steps_it_is_the_models_own_drawing_bit_for_bit(model, parts, sampler):
-    for reenter in REENTER:
-        found = pictures(model, InnerLoopFeedback(part=parts[reenter], inner=0), sampler=sampler)
-        assert torch.equal(found, pictures(model, Plain(), sampler=sampler))
+@pytest.mark.parametrize(("sampler", "reenter"), [("ddim", "down"), ("heun", "up"), ("ddpm", "down")])
+def test_without_inner_steps_it_is_the_models_own_drawing_bit_for_bit(model, parts, sampler, reenter):
+    """Three steps: with no inner one between, none differs from another but in its noise level."""
+    found = pictures(model, InnerLoopFeedback(part=parts[reenter], inner=0), sampler=sampler, steps=3)
+    assert torch.equal(found, pictures(model, Plain(), sampler=sampler, steps=3))
 
 
 def test_one_inner_step_a_full_one_is_every_other_step(model, parts):
@@ -156,8 +155,7 @@ def test_one_inner_step_a_full_one_is_every_other_step(model, parts):
     assert seen == known[::2]
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "heun"])
-@pytest.mark.parametrize("inner", [0, 1, 3])
+@pytest.mark.parametrize(("sampler", "inner"), [("ddim", 0), ("ddim", 1), ("heun", 1), ("heun", 3)])
 def test_the_plan_has_full_calls_and_inner_steps_by_their_share(model, parts, sampler, inner):
     method, made = InnerLoopFeedback(part=parts["down"], inner=inner), Calls()
     pictures(model, method, sampler=sampler, calls=made)

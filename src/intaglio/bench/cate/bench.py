@@ -20,26 +20,27 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
 VERB = "causal cate"
-SOURCES = ("pictures", "colour")
-TRIALS, QUICK_TRIALS = 20, 5
+SOURCES = ("encoder", "classifier", "colour")
+TRIALS, QUICK_TRIALS = 20, 4
 RESAMPLES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class CateBench:
-    """Learners of effects on trials of the testbed's pictures, by an encoder's eyes and by colours alone.
+    """Learners of effects on trials of the testbed's pictures, as networks see them and by colours alone.
 
     Faces gain 1 by a treatment that is drawn with probability 1/2, or pictures of one artist do, and others nothing;
-    outcomes also go with the spread of a picture's colours. `autoc` is the mean over trials with its 95% interval, and
-    `best` that of a perfect ranking; `power` the share of trials whose test finds at 5% that those ranked first gain
-    more; `error` the root mean square of predicted less true effects over that of one effect for all, as a ratio of
-    means over trials: below 1 is better than no ranking.
+    outcomes also go with the spread of a picture's colours. Units are told apart by the embedded encoder, by what the
+    embedded classifier's heads of kinds and artists take, or by colours. `autoc` is the mean over trials with its 95%
+    interval, and `best` that of a perfect ranking; `power` the share of trials whose test finds at 5% that those ranked
+    first gain more; `error` the root mean square of predicted less true effects over that of one effect for all, as a
+    ratio of means over trials: below 1 is better than no ranking.
     """
 
     quick: bool = False
-    """5 trials; some two minutes."""
+    """4 trials; some five minutes."""
     trials: int = 20
-    """Trials of a kind of gain, at least 2, with --quick at most 5."""
+    """Trials of a kind of gain, at least 2, with --quick at most 4."""
     seed: int = 0
     """Of treatments, noise and folds, from 0."""
     runs: Path = Path("runs")

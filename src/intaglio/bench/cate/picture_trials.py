@@ -33,7 +33,8 @@ class GainingPictures:
     base: Float[ndarray, "n"]
     """Part of outcomes that both arms share: the standardised spread of the picture's colours."""
     features: Mapping[str, Float[ndarray, "n _"]]
-    """By name: the embedded encoder's descriptors; mean and standard deviation of red, green and blue."""
+    """By name: the embedded encoder's descriptors; what the heads of the embedded classifier of kinds and artists take;
+    mean and standard deviation of red, green and blue."""
 
     def trial(self, features: str, number: int, seed: int) -> TrialUnits:
         """A trial whose treatments and noise are drawn anew for each number."""
@@ -55,10 +56,12 @@ def gaining_pictures() -> dict[str, GainingPictures]:
     pixels, captions = torch.stack([seen[one][0] for one in names]), [seen[one][1] for one in names]
     encoder = load_similarity("embedded", "cpu")
     descriptors = encoder.embed(pixels).double().numpy() if isinstance(encoder, Embedding) else np.empty((0, 0))
+    with torch.no_grad():
+        taken = torch.cat([testbed.classifier().features(some) for some in pixels.split(128)]).double().numpy()
     colours = torch.cat([pixels.mean((2, 3)), pixels.std((2, 3))], 1).double().numpy()
     spread = (pixels.amax(1) - pixels.amin(1)).mean((1, 2)).double().numpy()
     base = (spread - spread.mean()) / spread.std()
-    features = {"pictures": descriptors, "colour": colours}
+    features = {"encoder": descriptors, "classifier": taken, "colour": colours}
     return {
         gain: GainingPictures(names, np.array([float(gains(one)) for one in captions]), base, features)
         for gain, gains in GAINS.items()

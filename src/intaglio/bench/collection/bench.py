@@ -14,7 +14,7 @@ from intaglio.bench.kit.methods import default_methods
 from intaglio.errors import BadInput
 from intaglio.explain.collection.family import CollectionMapper
 from intaglio.explain.collection.label_agreement import UNKNOWN, LabelColumn, agreement_of, of_commonest
-from intaglio.explain.collection.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
+from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
 from intaglio.files import file_hash
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import load_encoder

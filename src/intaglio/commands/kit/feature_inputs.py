@@ -8,7 +8,7 @@ from intaglio.commands.kit.inputs import described
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
-    from intaglio.explain.collection.picture_features import FeatureSource
+    from intaglio.explain.picture_features import FeatureSource
     from intaglio.images.image_set import ImageSet
 
 
@@ -48,8 +48,8 @@ class ReadsFeatures:
 
     def feature_source(self, images: "ImageSet", device: str) -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
         """The source of features, and how a run describes it."""
-        from intaglio.explain.collection.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
         from intaglio.explain.picture_columns import read_features
+        from intaglio.explain.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
 
         if self.features is not None:
             rows = read_features(self.features, images.names)

@@ -75,11 +75,11 @@ class ExplainsNetwork(ScoresByNetwork):
     """Class whose score is explained, by its name; none takes the likeliest."""
 
 
-def class_place(name: str, scored: "ScoredNetwork") -> int:
+def class_place(name: str, scored: "ScoredNetwork", flag: str = "--target") -> int:
     """The place of a class. Raises `BadInput` for a name that there is not, and for one that several have."""
     if scored.classes.count(name) == 1:
         return scored.classes.index(name)
     if name in scored.classes:
-        raise BadInput(f"--target {name} names {scored.classes.count(name)} classes of the head {scored.head}")
+        raise BadInput(f"{flag} {name} names {scored.classes.count(name)} classes of the head {scored.head}")
     near = get_close_matches(name, scored.classes, MOST_NAMED, 0.5) or scored.classes[:MOST_NAMED]
-    raise BadInput(f"--target {name} is no class of the head {scored.head}; some of them: {', '.join(near)}")
+    raise BadInput(f"{flag} {name} is no class of the head {scored.head}; some of them: {', '.join(near)}")

@@ -4,7 +4,7 @@ import torch
 
 from intaglio.amounts import size_words
 from intaglio.explain.collection.family import CollectionMapper
-from intaglio.explain.collection.picture_features import FeatureSource
+from intaglio.explain.picture_features import FeatureSource
 from intaglio.images.image_set import ImageSet
 from intaglio.randomness import numpy_generator
 from intaglio.runs.time_plan import TimePlan

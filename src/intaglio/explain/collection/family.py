@@ -13,8 +13,8 @@ from numpy import ndarray
 from intaglio.errors import BadInput, require
 from intaglio.explain.collection.label_agreement import LabelColumn, agreement_of
 from intaglio.explain.collection.merge_tree import MergeTree
-from intaglio.explain.collection.picture_features import FeatureSource
 from intaglio.explain.collection.result import CollectionMap
+from intaglio.explain.picture_features import FeatureSource
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.picture_batches import content_order
 from intaglio.runs.plain_json import digest

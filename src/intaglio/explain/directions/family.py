@@ -13,7 +13,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.directions.result import Directions
-from intaglio.explain.directions.site_walks import SiteWalks, Walk, forget_walks, recorded_walks
+from intaglio.explain.site_walks import SiteWalks, Walk, forget_walks, recorded_walks
 from intaglio.models.capabilities import Encodes, HasUNet, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.explain.directions.family import DirectionJudge
-from intaglio.explain.directions.random_shifts import random_shifts
 from intaglio.explain.directions.result import Directions, LedPictures
-from intaglio.explain.directions.site_walks import Walk, shifted_pictures
+from intaglio.explain.random_shifts import random_shifts
+from intaglio.explain.site_walks import LATENTS, Walk, shifted_pictures
 from intaglio.metrics.similarity.measures import Similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
+from intaglio.sampling.site_edit import SiteEdit, ValueShifts
 
 KIND = "led"
 """Of the run's records, one a batch of led pictures."""
@@ -99,6 +100,18 @@ def lead_pictures(
     return LedPictures(
         directions, tuple(texts), tuple(seeds), levels, "" if judge is None else judge.target, scores, kept
     )
+
+
+def direction_edits(model: LatentDiffusion, directions: Directions) -> list[SiteEdit]:
+    """Each direction as an edit at strength 1, which `intaglio sample --edit` takes.
+
+    None where directions are of single pictures, or of the latents, which no module gives.
+    """
+    if len(directions.shifts) > 1 or directions.seeds or directions.site == LATENTS:
+        return []
+    timesteps = tuple(Walk(directions.site, directions.steps, directions.guidance).timesteps(model))
+    about = directions.site, ("direction",), directions.model
+    return [SiteEdit(*about, ValueShifts(one, timesteps)) for one in directions.shifts[0].split(1)]
 
 
 def forget_led(run: Run) -> None:

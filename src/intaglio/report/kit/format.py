@@ -32,6 +32,8 @@ VERBS = {
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain paths": "Paths through a classifier",
     "explain words": "Words of a prompt",
+    "explain features": "Labels read from features",
+    "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
     "explain": "Explanation of a classifier",

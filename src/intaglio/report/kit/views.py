@@ -282,7 +282,7 @@ class AttributionPage(Page):
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptPage(Page):
-    """A concept unlearned or looked for where it was, the concepts of a classifier, or directions of a denoiser."""
+    """A concept unlearned or looked for, the concepts of a classifier, directions or values of a denoiser."""
 
     table_heading: str
     table: PageTable
@@ -321,6 +321,36 @@ class CollectionPage(Page):
     classes: PageTable | None
     """A row a label; None where none are known."""
     classes_text: str
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """A row of a table whose cells are coloured by their value."""
+
+    name: str
+    cells: Sequence[tuple[str, int, str]]
+    """Text, percent of the deepest colour, and a note of the cell."""
+
+
+@dataclass(frozen=True)
+class HeatTable:
+    """Values by two names each, and a table beside them."""
+
+    name: str
+    text: str
+    corner: str
+    heads: Sequence[str]
+    rows: Sequence[HeatRow]
+    aside: PageTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatPage(Page):
+    """Tables of values with colours."""
+
+    heats: Sequence[HeatTable]
+    heats_text: str
     limits: Sequence[Row]
 
 

@@ -7,7 +7,7 @@ from intaglio.errors import BadInput
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.methods import dendromap
 from intaglio.explain.collection.methods.dendromap import DendroMap
-from intaglio.explain.collection.picture_features import TabledFeatures
+from intaglio.explain.picture_features import TabledFeatures
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.run import NullRun
 

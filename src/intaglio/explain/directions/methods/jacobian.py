@@ -14,7 +14,7 @@ from intaglio.explain.directions.family import DirectionFinder, DirectionJudge
 from intaglio.explain.directions.jacobian_products import SiteJacobian
 from intaglio.explain.directions.result import Directions
 from intaglio.explain.directions.singular_directions import SPARE, singular_directions
-from intaglio.explain.directions.site_walks import noised_walks
+from intaglio.explain.site_walks import noised_walks
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.module_edits import module_at
 from intaglio.models.module_outputs import outputs_of

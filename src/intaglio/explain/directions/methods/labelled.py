@@ -13,7 +13,7 @@ from torch import Tensor
 
 from intaglio.errors import require
 from intaglio.explain.directions.family import Found, SampledDirections
-from intaglio.explain.directions.site_walks import SiteWalks
+from intaglio.explain.site_walks import SiteWalks
 from intaglio.randomness import seed_32bit
 
 

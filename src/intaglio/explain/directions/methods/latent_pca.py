@@ -10,7 +10,7 @@ from numpy import ndarray
 from intaglio.errors import require
 from intaglio.explain.directions.family import Found, SampledDirections
 from intaglio.explain.directions.principal_directions import principal_directions
-from intaglio.explain.directions.site_walks import LATENTS, SiteWalks
+from intaglio.explain.site_walks import LATENTS, SiteWalks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from numpy import ndarray
 from intaglio.errors import require
 from intaglio.explain.directions.family import Found, SampledDirections
 from intaglio.explain.directions.principal_directions import principal_directions
-from intaglio.explain.directions.random_shifts import random_shifts
-from intaglio.explain.directions.site_walks import SiteWalks
+from intaglio.explain.random_shifts import random_shifts
+from intaglio.explain.site_walks import SiteWalks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Edits that even out what a model draws, beside each other."""

@@ -1,0 +1,1 @@
+"""The bench of features that labels are read from."""

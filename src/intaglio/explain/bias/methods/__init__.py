@@ -1,0 +1,1 @@
+"""Methods that even out what a model draws, one a file."""

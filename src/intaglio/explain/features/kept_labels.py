@@ -1,0 +1,67 @@
+"""Labels of pictures that are probed: those that enough pictures have."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from intaglio.errors import BadInput
+from intaglio.printable import one_line
+
+LEAST = 5
+"""Pictures of a label, or groups that have it, below which it is dropped."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptLabels:
+    """The pictures of one column whose label enough pictures have."""
+
+    column: str
+    classes: tuple[str, ...]
+    """In the order of the alphabet."""
+    rows: Int[ndarray, "m"]
+    """Places of the pictures."""
+    codes: Int[ndarray, "m"]
+    """Their classes."""
+    groups: Int[ndarray, "m"]
+    """The group of each; each its own where none are given."""
+    dropped: tuple[tuple[str, int], ...]
+    """Labels of too few pictures, and how many those are."""
+
+
+def kept_labels(
+    labels: Mapping[str, Sequence[str]], groups: Sequence[str] | None, least: int
+) -> tuple[KeptLabels, ...]:
+    """The columns of which two labels or more have `least` pictures, or as many groups; others are left out.
+
+    Args:
+        labels: texts by column, one of each of n pictures, empty where it is not known.
+        groups: of each picture; an empty text stands for a group of its own.
+        least: from 1.
+
+    Raises `BadInput` where no column is left.
+    """
+    found = [_kept(column, texts, groups, least) for column, texts in labels.items()]
+    left = tuple(one for one in found if len(one.classes) > 1)
+    if not left:
+        what = f"{least} {'pictures' if groups is None else 'groups'}"
+        columns = ", ".join(one_line(name) for name in labels)
+        raise BadInput(f"no column ({columns}) has two labels of {what} or more; give more labelled pictures")
+    return left
+
+
+def _kept(column: str, texts: Sequence[str], groups: Sequence[str] | None, least: int) -> KeptLabels:
+    named = [group or f"\0{place}" for place, group in enumerate(groups or [""] * len(texts))]
+    having = defaultdict[str, set[str]](set)
+    for text, group in zip(texts, named, strict=True):
+        having[text].add(group)
+    classes = sorted(text for text, those in having.items() if text and len(those) >= least)
+    place = {one: number for number, one in enumerate(classes)}
+    rows = [k for k, text in enumerate(texts) if text in place]
+    dropped = [(text, list(texts).count(text)) for text in sorted(having) if text and text not in place]
+    codes = np.array([place[texts[k]] for k in rows], np.int64)
+    own = np.unique([named[k] for k in rows], return_inverse=True)[1] if rows else codes
+    return KeptLabels(column, tuple(classes), np.array(rows, np.int64), codes, own.astype(np.int64), tuple(dropped))

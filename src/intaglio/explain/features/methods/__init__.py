@@ -1,0 +1,1 @@
+"""Methods that read features of pictures, one file each."""
