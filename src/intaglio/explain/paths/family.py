@@ -166,7 +166,7 @@ def largest_edges(layer: int, slopes: Float[Tensor, "j i"], count: int) -> list[
 
 
 def on_paths(edges: Sequence[FilterEdge], passed: Sequence[bool], layers: int) -> list[bool]:
-    """Which edges passed and lie on a path of such edges to the class."""
+    """Marks of edges that passed and lie on a path of such edges to the class."""
     reached: dict[int, set[int]] = {layers: {0}}
     for layer in reversed(range(layers)):
         own = [e for e, one in zip(edges, passed, strict=True) if one and e.layer == layer]
