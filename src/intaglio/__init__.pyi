@@ -58,7 +58,7 @@ from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.audit.inference.methods.fides import Fides as Fides
-from intaglio.explain.weights.methods.filters import FilterStatistics as FilterStatistics
+from intaglio.explain.weights.methods.filter_statistics import FilterStatistics as FilterStatistics
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear

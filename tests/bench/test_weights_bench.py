@@ -8,7 +8,7 @@ import torch
 
 from intaglio.bench.weights import bench
 from intaglio.bench.weights.bench import WeightsBench, figures_of, untrained
-from intaglio.bench.weights.first_layers import LabelledPictures, answers, classifier, first_kernels, trained
+from intaglio.bench.weights.first_layers import ArtistPictures, answers, classifier, first_kernels, trained
 from intaglio.explain.weights.kernel_layers import KernelLayer, kernel_layers
 from intaglio.images.image_set import ImageSet
 
@@ -21,7 +21,7 @@ def labelled(count=20):
     pixels += 0.05 * torch.rand(pixels.shape, generator=torch.Generator().manual_seed(0))
     captions = [f"thing {k // 2}, {'red' if k % 2 == 0 else 'blue'} style" for k in range(count)]
     images = ImageSet.from_pixels(pixels.clamp(0, 1))
-    return LabelledPictures.of(ImageSet(**{**vars(images), "captions": tuple(captions)}))
+    return ArtistPictures.of(ImageSet(**{**vars(images), "captions": tuple(captions)}))
 
 
 def test_a_subject_lies_in_one_fold_and_artists_are_told_by_captions():
@@ -100,5 +100,5 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     assert asked == ["learned", "cosines", "cosines"]
     assert json.loads(json.dumps(found)) == found
     said = small.summary(found)
-    assert "filters entropy" in said
+    assert "filter-statistics entropy" in said
     assert "cosines 3x3" in said

@@ -42,7 +42,7 @@ LINES = {
     "explain collection": "explain collection tsne --images {pictures} --boxes 2",
     "explain bias": "explain bias steering --model {base} --prompt x --samples 4 --steps 2 --pictures 2",
     "explain directions": "explain directions h-space --model {base} --prompt x --samples 4 --count 1 --steps 2",
-    "explain weights": "explain weights filters --model {base}",
+    "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",

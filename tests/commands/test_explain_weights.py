@@ -16,7 +16,7 @@ def folder(tmp_path):
 
 
 def line(folder, *further, network="net"):
-    words = f"explain weights filters --network {folder}/{network}.safetensors --draws 2 --quiet --runs {folder}/runs"
+    words = f"explain weights filter-statistics --network {folder}/{network}.safetensors --draws 2 --quiet --runs {folder}/runs"
     return [*words.split(), *further]
 
 
@@ -24,7 +24,7 @@ def test_layers_have_figures_pictures_and_a_report(folder, capsys):
     words = line(folder, "--against", f"{folder}/other.safetensors")
     assert main(words) == 0
     said = capsys.readouterr().out
-    (run,) = (folder / "runs").glob("explain-weights-filters-*")
+    (run,) = (folder / "runs").glob("explain-weights-filter-statistics-*")
     found = KernelReadings.load(run)
     assert found.statement in said
     assert all(one.shift > 0 for one in found.layers)

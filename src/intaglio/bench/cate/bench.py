@@ -27,7 +27,7 @@ RESAMPLES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class CateBench:
-    """Learners of effects on trials of the testbed's pictures, as networks see them and by colours alone.
+    """Learners of effects on trials of pictures, as networks see them and by colours alone.
 
     Faces gain 1 by a treatment that is drawn with probability 1/2, or pictures of one artist do, and others nothing;
     outcomes also go with the spread of a picture's colours. Units are told apart by the embedded encoder, by what the

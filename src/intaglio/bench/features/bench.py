@@ -40,7 +40,7 @@ KINDS: Mapping[str, Sequence[str]] = {"model": ("model",), "network": ("encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesBench:
-    """Labels read from features: artist and kind of emoji, from a denoiser and from what it is set beside.
+    """Labels read from features: artist and kind of emoji, from a denoiser and its peers.
 
     Pictures are the 223 of all four artists whose subjects no embedded classifier has seen; pictures of one name stay
     in one fold. The base model has seen some of them, without labels but with captions that name the artist. `accuracy`
@@ -119,7 +119,7 @@ def subjects_of(images: ImageSet) -> list[str]:
 def measured(
     method: FeatureProbe, networks: ProbedNetworks, images: ImageSet, labels: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """What a row's figures are made of, by label."""
+    """Answers and shuffles that a row's figures are made of, by label."""
     found: FeatureProbes = method(networks, images, labels, subjects_of(images))
     figures = found.figures()["labels"]
     return {

@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from intaglio.bench.kit.methods import default_methods
-from intaglio.bench.weights.first_layers import FIRST_LAYERS, LEARNED, LabelledPictures, answers
+from intaglio.bench.weights.first_layers import FIRST_LAYERS, LEARNED, ArtistPictures, answers
 from intaglio.explain.weights.family import KernelReader
 from intaglio.explain.weights.kernel_layers import KernelLayer, kernel_layers
 from intaglio.files import file_hash
@@ -27,8 +27,8 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
 VERB = "explain weights"
-EPOCHS, QUICK_EPOCHS = 30, 15
-SIZES, QUICK_SIZES = (3, 5, 7), (3,)
+QUICK_EPOCHS = 15
+QUICK_SIZES = (3,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class WeightsBench:
     """15 epochs, first layers of 3x3 kernels alone; two or three minutes."""
     epochs: int = 30
     """Passes over the pictures, from 1, with --quick at most 15."""
-    sizes: tuple[int, ...] = SIZES
+    sizes: tuple[int, ...] = (3, 5, 7)
     """Sides of the first layer's kernels, odd; with --quick those of 3 alone."""
     seed: int = 0
     """Of folds, first weights and random layers, from 0."""
@@ -70,7 +70,7 @@ class WeightsBench:
         about: dict[str, Any] = {"seed": self.seed, "device": "cpu", "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "weights", settings, inputs, **about) as run:
             if run.status != "done":
-                labelled = LabelledPictures.of(testbed.real_pictures())
+                labelled = ArtistPictures.of(testbed.real_pictures())
                 self._measure(methods, labelled, run)
                 run.finish(figures_of(run.recorded("reader"), run.recorded("first"), labelled.labels, run.seconds))
             return run.summary
@@ -103,7 +103,7 @@ class WeightsBench:
     def _sizes(self) -> tuple[int, ...]:
         return tuple(one for one in self.sizes if one in QUICK_SIZES) if self.quick else self.sizes
 
-    def _measure(self, methods: Mapping[str, KernelReader], labelled: LabelledPictures, run: Run) -> None:
+    def _measure(self, methods: Mapping[str, KernelReader], labelled: ArtistPictures, run: Run) -> None:
         firsts = [(f"{first} {size}x{size}", first, size) for size in self._sizes for first in FIRST_LAYERS]
         known = run.recorded("reader"), run.recorded("first")
         left = [name for name in methods if name not in known[0]], [one for one in firsts if one[0] not in known[1]]

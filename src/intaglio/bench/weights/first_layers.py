@@ -25,7 +25,7 @@ HEAD, FOLDS, BATCH, RATE = "artist", 5, 32, 2e-3
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
+class ArtistPictures:
     """Pictures with the place of their artist."""
 
     images: ImageSet
@@ -33,7 +33,7 @@ class LabelledPictures:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, images: ImageSet) -> "LabelledPictures":
+    def of(cls, images: ImageSet) -> "ArtistPictures":
         """Pictures whose captions end with ", ARTIST style"."""
         said = [str(one).rsplit(",", 1)[-1].strip() for one in images.captions]
         classes = tuple(sorted(set(said)))
@@ -47,7 +47,7 @@ class LabelledPictures:
         return np.array([place[one] for one in subjects])
 
 
-def answers(given: LabelledPictures, first: str, size: int, epochs: int, seed: int) -> list[bool]:
+def answers(given: ArtistPictures, first: str, size: int, epochs: int, seed: int) -> list[bool]:
     """Whether each picture is called by its artist, by a classifier that learned from the other folds."""
     folds, labels = given.folds(seed), torch.tensor(given.labels)
     right = torch.zeros(len(labels), dtype=torch.bool)

@@ -55,7 +55,7 @@ class EffectLearner(ABC):
 
     @abstractmethod
     def fit(self, units: TrialUnits) -> Effects:
-        """What units of the other folds teach."""
+        """The effects that units of the other folds teach."""
 
     def __call__(self, units: TrialUnits, *, run: Run = Run.none()) -> UnitEffects:
         """The effects of all units.

@@ -28,7 +28,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class FeatureProbes(StoredTable):
-    """How well labels are read from the features of one method."""
+    """Accuracy of labels that are read from the features of one method."""
 
     file: ClassVar[str] = FILE
     table: ClassVar[str] = TABLE

@@ -1,4 +1,4 @@
-"""How much of a layer designed filters explain, beside random filters and the best possible ones."""
+"""Share of a layer that designed filters explain, beside random filters and the best possible ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -9,11 +9,12 @@ from intaglio.explain.weights.family import KernelReader, Kernels
 
 @dataclass(frozen=True, kw_only=True)
 class KernelNorms(KernelReader):
-    """Root mean square weight times the root of its inputs, and how unequal kernels' norms are; a baseline.
+    """Unequal norms of kernels, and the gain of a layer; a baseline.
 
-    The main figure is the standard deviation of the kernels' norms as a share of their mean. A layer is called random
-    where it is no larger than that of random kernels, and unequal otherwise. The shift is the length of the change as a
-    share of the other layer's length.
+    The main figure is the standard deviation of the kernels' norms as a share of their mean; the gain is the root mean
+    square weight times the root of the layer's inputs. A layer is called random where the main figure is no larger than
+    that of random kernels, and unequal otherwise. The shift is the length of the change as a share of the other layer's
+    length.
     """
 
     role = "baseline"

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from intaglio.explain.weights.kernel_layers import KernelLayer
-from intaglio.explain.weights.methods.filters import FilterStatistics, orthogonality, random_entropy, variance_entropy
+from intaglio.explain.weights.methods.filter_statistics import (
+    FilterStatistics,
+    orthogonality,
+    random_entropy,
+    variance_entropy,
+)
 
 SMALL = {"draws": 2}
 BAD = {"small": 0.0}
