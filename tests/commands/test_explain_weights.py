@@ -16,8 +16,8 @@ def folder(tmp_path):
 
 
 def line(folder, *further, network="net"):
-    words = f"explain weights filter-statistics --network {folder}/{network}.safetensors --draws 2 --quiet --runs {folder}/runs"
-    return [*words.split(), *further]
+    words = f"explain weights filter-statistics --network {folder}/{network}.safetensors --runs {folder}/runs"
+    return [*words.split(), "--draws", "2", "--quiet", *further]
 
 
 def test_layers_have_figures_pictures_and_a_report(folder, capsys):

@@ -232,7 +232,7 @@ class FeatureProbe(ABC):
         chosen, picks = chosen_answers(answers, folds)
         found = LabelProbes(
             kept.column, kept.classes, kept.dropped, tuple(rows), tuple(one.shape[1] for one in rows.values()),
-            tuple(names[k] for k in kept.rows.tolist()), truth, kept.groups, folds,
+            tuple(names[int(k)] for k in kept.rows), truth, kept.groups, folds,
             np.array([one.predicted for one in answers]), chosen, picks, strengths, tuple(shuffles),
         )  # fmt: skip
         return found, all(one.settled for one in answers)
