@@ -5,7 +5,7 @@ import pytest
 
 import tiny
 from intaglio.bench.blindspots import bench as room
-from intaglio.bench.blindspots.bench import BlindSpotsBench
+from intaglio.bench.blindspots.bench import BlindSpotsBench, figures_of
 from intaglio.bench.blindspots.unseen_artist import UnseenArtist, separation_of, share, specific
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
@@ -71,3 +71,11 @@ def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_pa
         BlindSpotsBench(rows=("x",))()
     with pytest.raises(ValueError, match="guidance must be scales"):
         BlindSpotsBench(guidance=())
+
+
+def test_blind_spots_found_are_the_suppressed_ones_of_those_that_were_planted():
+    row = {"auc": [0.9, 0.8, 1.0], "unseen": 8, "suppressed": 0.75}
+    found = figures_of({"dictionary at 3": row, "channels at 3": {**row, "unseen": 99}}, 1.0)
+    assert (found["blind_spots_found"], found["blind_spots_planted"]) == (6, 8)
+    assert figures_of({"channels at 3": row}, 1.0)["blind_spots_planted"] is None
+    assert figures_of({"dictionary at 3": {**row, "suppressed": None}}, 1.0)["blind_spots_found"] == 0

@@ -8,6 +8,7 @@ import torch
 from explain_scenes import classifier, pictures
 from intaglio.bench.explain import explain_scene
 from intaglio.bench.explain.bench import ExplainBench, figures_of
+from intaglio.bench.explain.beside import figures_beside
 from intaglio.bench.explain.explain_scene import ExplainScene, planted_sum
 from intaglio.errors import BadInput
 from intaglio.explain.methods.integrated_gradients import PathGradients
@@ -16,6 +17,7 @@ from intaglio.explain.pointing_grids import PictureGrid
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.scored_network import classifier_score
+from intaglio.runs.run import Run
 
 
 def test_a_planted_sum_is_found_by_who_hides_its_cells_and_by_gradients():
@@ -77,3 +79,15 @@ def test_the_best_peer_is_neither_of_the_two_and_leads_are_over_the_same_picture
 def test_an_unknown_row_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no row called 'saliency'; choose from: grad-cam"):
         ExplainBench(runs=tmp_path, rows=("saliency",))(progress="none")
+
+
+def test_figures_of_other_benches_stand_beside_and_those_that_were_not_run_are_none(tmp_path):
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    for error, method, finishes in ((0.3, "patching", True), (0.1, "patching", False), (0.9, "words", True)):
+        with Run.open(tmp_path, "bench", method, {"error": error}, {}, **about) as run:
+            if finishes:
+                run.finish({"relp_error": error, "other": 1})
+    found = figures_beside(tmp_path)
+    assert (found["relp_error"], found["craft_recovery"], found["bias_after"]) == (0.3, None, None)
+    assert [name.rsplit("-", 1)[0] for name in found["beside"].values()] == ["bench-patching"]
+    assert figures_beside(tmp_path / "none")["beside"] == {}

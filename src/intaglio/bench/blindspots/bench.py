@@ -18,6 +18,7 @@ from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
 
 VERB = "explain blindspots"
+CORE = "dictionary"
 PAIRS, QUICK_PAIRS = 150, 40
 FREE = {"dictionary free": ("dictionary", {"atoms": "free"})}
 """Further rows: method and settings by name."""
@@ -127,13 +128,23 @@ class BlindSpotsBench:
 
 
 def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
-    """Headline figures, then every row by its scale."""
+    """Headline figures, then every row by its scale.
+
+    Blind spots that were planted are the concepts of the artist that the base never saw; found are those of them that
+    dictionary names as suppressed, at the first scale.
+    """
     rows = dict[str, dict[str, Any]]()
     for key, found in recorded.items():
         name, _, scale = key.rpartition(" at ")
         rows.setdefault(name, {})[scale] = dict(found)
     flat = {f"auc_{name}_{scale}": one["auc"][0] for name, row in rows.items() for scale, one in row.items()}
-    return {**flat, "seconds": seconds, "machine": machine(), "versions": versions(), "rows": rows}
+    core = next(iter(rows.get(CORE, {}).values()), None)
+    headline = {
+        "blind_spots_planted": None if core is None else core["unseen"],
+        "blind_spots_found": None if core is None else round((core["suppressed"] or 0.0) * core["unseen"]),
+    }
+    about = {"seconds": seconds, "machine": machine(), "versions": versions()}
+    return {**headline, **flat, **about, "rows": rows}
 
 
 def _key(name: str, scale: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from intaglio.bench.explain.beside import figures_beside
 from intaglio.bench.explain.explain_scene import ExplainScene
 from intaglio.bench.kit.methods import default_method
 from intaglio.errors import BadInput
@@ -37,7 +38,9 @@ class ExplainBench:
     through the network whole: 0.25 for a uniform map. In `difull` each cell goes through alone, so that nothing outside
     can matter, although the opposite corner has the same class. `planted` is the rank correlation with the weights of a
     sum over 64 cells. `sanity` is that of a map, over ink and without its sign, with the map under a head drawn at
-    random: near 0 where it is of the class at all. Intervals are of 95%, by resampling pictures.
+    random: near 0 where it is of the class at all. Intervals are of 95%, by resampling pictures. The benches concepts,
+    blindspots, bias, features and patching measure the room's other verbs; where the same folder has finished runs of
+    them, their headline figures stand beside these, and `beside` names the runs.
     """
 
     quick: bool = False
@@ -72,7 +75,7 @@ class ExplainBench:
             if run.status != "done":
                 self._measure(methods, run)
                 run.finish(figures_of(run.recorded("row"), run.seconds))
-            return run.summary
+            return {**run.summary, **figures_beside(self.runs)}
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The rows as a table."""
