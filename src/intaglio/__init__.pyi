@@ -19,6 +19,7 @@ from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.explain.concepts.methods.craft import CRAFT as CRAFT
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
+from intaglio.explain.slices.methods.caption_keywords import CaptionKeywords as CaptionKeywords
 from intaglio.explain.concepts.methods.channels import ChannelConcepts as ChannelConcepts
 from intaglio.explain.blindspots.methods.channels import ChannelEnergies as ChannelEnergies
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
@@ -46,6 +47,7 @@ from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
+from intaglio.explain.slices.methods.domino import Domino as Domino
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
@@ -107,6 +109,7 @@ from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.shrink.methods.long_conv import LongConv as LongConv
 from intaglio.audit.selection.methods.look_alikes import LookAlikes as LookAlikes
+from intaglio.explain.slices.methods.look_clusters import LookClusters as LookClusters
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation

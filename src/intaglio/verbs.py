@@ -278,6 +278,11 @@ VERBS: dict[str, Verb] = {
         "measure how well labels of pictures are read from what networks make of them",
         Methods("explain.features.methods"),
     ),
+    "explain slices": Verb(
+        "intaglio.commands.explain_slices:ExplainSlices",
+        "find alike pictures on which a classifier errs more than on others",
+        Methods("explain.slices.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

@@ -42,6 +42,7 @@ LINES = {
     "explain collection": "explain collection tsne --images {pictures} --boxes 2",
     "explain bias": "explain bias steering --model {base} --prompt x --samples 4 --steps 2 --pictures 2",
     "explain directions": "explain directions h-space --model {base} --prompt x --samples 4 --count 1 --steps 2",
+    "explain slices": "explain slices domino --images {labelled} --labels {kinds}",
     "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
@@ -83,6 +84,8 @@ def places(tmp_path_factory):
         save_png(pixels, root / "labelled" / name)
     lit = [f"{name},{light}" for name, light in zip(images.names, columns["light"], strict=True)]
     (root / "l.csv").write_text("\n".join(["picture,light", *lit]))
+    of_kinds = [f"{name},{classifier().classes['kind'][0]}" for name in images.names]
+    (root / "k.csv").write_text("\n".join(["picture,kind", *of_kinds]))
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
@@ -104,6 +107,7 @@ def places(tmp_path_factory):
         "pictures": root / "pictures",
         "labelled": root / "labelled",
         "labels": root / "l.csv",
+        "kinds": root / "k.csv",
         "controls": root / "controls",
     }
 

@@ -21,6 +21,7 @@ import feature_scenes
 import inference_scenes
 import merge_scenes
 import private_scenes
+import slice_scenes
 import tiny
 from audit_scenes import audited
 from bias_scenes import bias_judge
@@ -67,6 +68,7 @@ from intaglio.explain.features.result import FeatureProbes
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
+from intaglio.explain.slices.result import ErrorSlices
 from intaglio.explain.weights.kernel_layers import kernel_layers
 from intaglio.explain.weights.result import KernelReadings
 from intaglio.explain.words.result import WordMaps
@@ -844,6 +846,23 @@ def _mapped_file(found: CollectionMap, folder: Path) -> tuple[Numbers, Numbers]:
     return _mapped(found), _mapped(stored)
 
 
+def _find_slices(method: Any, models: tuple[Any, ...], run: Run) -> ErrorSlices:
+    images, truth = slice_scenes.coloured(40)
+    scored = dataclasses.replace(explain_scenes.untrained(), classes=("yes", "no", "else"))
+    return method(scored, LayerFeatures(scored), images, truth, run=run)
+
+
+def _slices(found: ErrorSlices) -> Numbers:
+    rows = [[one.inside, one.errors_inside, one.outside, one.errors_outside, one.p, one.q] for one in found.groups]
+    return {"slices": torch.tensor(rows, dtype=torch.float64), "wrong": torch.tensor([found.wrong])}
+
+
+def _slices_file(found: ErrorSlices, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _slices(found), _slices(ErrorSlices.load(folder))
+
+
 def _read_kernels(method: Any, models: tuple[Any, ...], run: Run) -> KernelReadings:
     layers = kernel_layers(explain_scenes.classifier())
     return method(layers, kernel_layers(explain_scenes.classifier(1)), run=run)
@@ -1006,6 +1025,7 @@ FAMILIES = {
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
+    "explain slices": Family(lambda folder: (), _find_slices, _slices, _slices_file),
     "explain weights": Family(lambda folder: (), _read_kernels, _kernels, _kernels_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),

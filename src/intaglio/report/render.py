@@ -36,6 +36,7 @@ PAGE_MODULES = {
     "explain bias": "intaglio.report.pages.bias_page",
     "explain directions": "intaglio.report.pages.directions_page",
     "explain weights": "intaglio.report.pages.weights_page",
+    "explain slices": "intaglio.report.pages.slices_page",
     "explain blindspots": "intaglio.report.pages.blindspots_page",
     "explain components": "intaglio.report.pages.patching_page",
     "explain concepts": "intaglio.report.pages.concepts_page",

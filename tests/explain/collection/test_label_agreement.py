@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from intaglio.explain.collection.caption_words import CaptionWords
+from intaglio.explain.caption_words import CaptionWords
 from intaglio.explain.collection.label_agreement import LabelColumn, agreement_of, of_commonest
 
 

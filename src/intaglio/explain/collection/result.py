@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intaglio.explain.collection.caption_words import CaptionWords
+from intaglio.explain.caption_words import CaptionWords
 from intaglio.explain.collection.label_agreement import LabelAgreement, LabelColumn
 from intaglio.explain.collection.merge_tree import MergeTree
 from intaglio.files import atomic_write

@@ -36,6 +36,7 @@ VERBS = {
     "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
+    "explain slices": "Slices of wrong answers",
     "explain": "Explanation of a classifier",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",

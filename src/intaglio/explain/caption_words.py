@@ -15,11 +15,16 @@ SHOWN = 3
 """Words of a group, at most."""
 
 
+def words_of(caption: str | None) -> frozenset[str]:
+    """The words of a caption in small letters, without those that join others."""
+    return frozenset(WORD.findall((caption or "").lower())) - JOINING
+
+
 class CaptionWords:
     """The words of captions, each once a caption, in small letters."""
 
     def __init__(self, captions: Sequence[str | None]):
-        self._words = [frozenset(WORD.findall((caption or "").lower())) - JOINING for caption in captions]
+        self._words = [words_of(caption) for caption in captions]
 
     def of(self, members: Int[ndarray, "_"], among: Int[ndarray, "_"] | None = None) -> tuple[str, ...]:
         """The words of some pictures that stand in most captions beyond their share, at most three.

@@ -1,0 +1,152 @@
+"""`intaglio explain slices METHOD`: groups of alike pictures on which a classifier errs more than on others."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+import tyro
+
+from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
+from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
+from intaglio.commands.kit.network_inputs import ReadsNetwork
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from intaglio.explain.picture_features import FeatureSource
+    from intaglio.explain.slices.family import SliceFinder
+    from intaglio.explain.slices.result import ErrorSlices
+    from intaglio.images.folder import Listing
+    from intaglio.images.image_set import ImageSet
+    from intaglio.models.scored_network import ScoredNetwork
+    from intaglio.runs.run import Run
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
+    """Find groups of alike pictures on which a classifier errs more than on others, and test each.
+
+    Half of the pictures find the groups, the other half tests them. Pictures are described by what the classifier
+    looked at, or with --no-masked as they are. Give some hundred pictures with their true classes. The same command
+    again goes on where a killed one was.
+    """
+
+    picture_folders: ClassVar[tuple[str, ...]] = ("images",)
+    method: tyro.conf.OmitArgPrefixes[M]
+    images: Path
+    """The pictures: a folder; captions beside them serve caption-keywords."""
+    labels: Path
+    """True classes: a CSV file with a column picture and one named as --column says."""
+    column: str = ""
+    """Column of the true classes; empty takes that of the head's name."""
+    head: str = ""
+    """Head of the classifier that is asked, such as kind or artist; none takes its first."""
+    similarity: str = ""
+    """Encoder whose descriptors tell what is alike: embedded, or the path of a local one; empty takes what the
+    classifier's head takes."""
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for a network that is not there, and for an encoder without descriptors."""
+        super().check_early()
+        if self.similarity == "ssim":
+            raise BadInput("ssim has no descriptors to tell pictures apart by; give --similarity embedded, or leave it")
+
+    def check_listed(self, listed: "Mapping[str, Listing]") -> None:
+        """Raises `BadInput` for labels that do not fit the pictures' names."""
+        from intaglio.explain.picture_columns import read_labels
+
+        if not self.skip_bad:
+            read_labels(self.labels, [entry.name for entry in listed["images"].entries])
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.explain.slices.cost import slices_plan
+        from intaglio.explain.slices.family import truth_places
+        from intaglio.explain.slices.result import FILE, TABLE, ErrorSlices
+        from intaglio.files import file_hash
+
+        scored, network = self.read_network(self.device, self.head)
+        if self._method.masked:
+            scored.check_layers()
+        images = self.load_pictures(self.images, self.resolution)
+        truth = self._truth(images, scored.head)
+        truth_places(scored, truth)
+        source, known = self._source(scored)
+        plan = slices_plan(self._method, scored, source, images)
+        if self.dry_run and self.ends_with(plan):
+            return 0
+        known |= {"network": network, "images": described(self.images, images.fingerprint)}
+        known |= {"labels": described(self.labels, file_hash(self.labels))}
+        own = {"head": scored.head, "column": self.column, "resolution": self.resolution}
+        settings = {**asdict(cast(Any, self.method)), **own}
+        with self.open_run("explain", f"slices-{self._method.name}", settings, known, seed=settings["seed"]) as run:
+            folder = Path(run.folder or ".")
+            if run.status != "done":
+                self.begin(run, plan)
+                for warning in images.warnings:
+                    run.warn(warning)
+                found = self._method(scored, source, images, truth, run=run)
+                _save_pictures(found, images, run)
+                found.save(folder)
+                run.finish(found.figures(), (FILE, TABLE, "images"))
+        _report(cast("ErrorSlices", ErrorSlices.load(folder)), folder)
+        return 0
+
+    @property
+    def _method(self) -> "SliceFinder":
+        return cast("SliceFinder", self.method)
+
+    def _truth(self, images: "ImageSet", head: str) -> list[str]:
+        """True classes of the pictures. Raises `BadInput` for a column that there is not."""
+        from intaglio.explain.picture_columns import read_labels
+
+        columns = read_labels(self.labels, images.names)
+        name = self.column or head
+        if name not in columns:
+            raise BadInput(
+                f"{self.labels} has no column {name!r}; it has: {', '.join(columns)}; name one with --column"
+            )
+        return columns[name]
+
+    def _source(self, scored: "ScoredNetwork") -> "tuple[FeatureSource, dict[str, dict[str, str]]]":
+        from intaglio.explain.picture_features import EncodedFeatures, LayerFeatures
+
+        if not self.similarity:
+            return LayerFeatures(scored), {}
+        from intaglio.metrics.similarity.measures import Embedding, load_similarity
+
+        encoder = cast(Embedding, load_similarity(self.similarity, self.device))
+        return EncodedFeatures(encoder), {"similarity": described(self.similarity, encoder.hash)}
+
+
+def _save_pictures(found: "ErrorSlices", images: "ImageSet", run: "Run") -> None:
+    """Store the pictures that are most of each slice."""
+    place = {name: k for k, name in enumerate(images.names)}
+    for number, one in enumerate(found.groups):
+        for k, name in enumerate(one.pictures):
+            run.save_image(f"{number:02d}-{k:02d}", images.pixels[place[name]])
+
+
+def _report(found: "ErrorSlices", folder: Path) -> None:
+    """Print a line a slice, and write the report."""
+    from intaglio.report import write_report
+
+    rows = [
+        (
+            row["told"],
+            str(row["inside"]),
+            "-" if row["error_inside"] is None else f"{row['error_inside']:.0%}",
+            "-" if row["error_outside"] is None else f"{row['error_outside']:.0%}",
+            f"{row['q']:.2g}",
+            f"{row['truth']} called {row['called']}",
+        )
+        for row in found.rows()
+    ]
+    say(table([("slice", "pictures", "wrong", "wrong outside", "q", "mostly"), *rows]))
+    say()
+    say(found.statement)
+    say(str(write_report(folder)))

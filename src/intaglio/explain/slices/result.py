@@ -1,0 +1,184 @@
+"""Slices of pictures on which a classifier errs, each tested on pictures that did not find it; stored and read again.
+
+`slices.json` in the run's folder has all of it, `slices.csv` a line a slice.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from intaglio.data_files import Fields
+from intaglio.errors import BadInput
+from intaglio.files import atomic_write
+from intaglio.runs.plain_json import to_json
+from intaglio.runs.result_table import ResultTable
+from intaglio.runs.tables import rows_csv
+
+FILE, TABLE = "slices.json", "slices.csv"
+COLUMNS = [
+    "slice", "told", "inside", "error_inside", "outside", "error_outside", "p", "q", "passes", "truth", "called",
+    "pictures",
+]  # fmt: skip
+FEW = 10
+"""Wrong answers below which the result warns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundGroup:
+    """One slice."""
+
+    told: str
+    """In words."""
+    inside: int
+    """Tested pictures in it, by their look."""
+    errors_inside: int
+    errors_outside: int
+    outside: int
+    """Tested pictures that are not."""
+    p: float
+    """That the classifier errs no more inside, by Fisher's exact test, one-sided."""
+    q: float
+    """Adjusted by Benjamini and Hochberg over all slices."""
+    passes: bool
+    """Whether q is at most the rate."""
+    pictures: tuple[str, ...]
+    """Names of those that are most of the slice, of all pictures, the first the most."""
+    truth: tuple[str, ...]
+    """Their true classes."""
+    called: tuple[str, ...]
+    """Their called ones."""
+
+    @property
+    def error_inside(self) -> float | None:
+        """Share of wrong answers; None for an empty slice."""
+        return self.errors_inside / self.inside if self.inside else None
+
+    @property
+    def error_outside(self) -> float | None:
+        """Share of wrong answers among the others."""
+        return self.errors_outside / self.outside if self.outside else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorSlices(ResultTable):
+    """Slices of one classifier by one method."""
+
+    method: str
+    reading: str
+    head: str
+    pictures: int
+    tested: int
+    """Pictures that did not find the slices."""
+    wrong: int
+    """Of all pictures."""
+    masked: bool
+    rate: float
+    """False-discovery rate."""
+    groups: tuple[FoundGroup, ...]
+
+    @property
+    def heading(self) -> str:
+        """The result in a few words."""
+        return f"Slices by {self.method}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return COLUMNS
+
+    @property
+    def statement(self) -> str:
+        """The outcome in a sentence."""
+        passed = [one for one in self.groups if one.passes]
+        told = f"the classifier errs on {self.wrong} of {self.pictures} pictures"
+        if not passed:
+            return f"No slice of {len(self.groups)} has more errors among pictures that did not find it; {told}."
+        first = passed[0]
+        inside, outside = first.error_inside or 0.0, first.error_outside or 0.0
+        return (
+            f"{len(passed)} of {len(self.groups)} slices hold on pictures that did not find them: in the first, "
+            f"{first.told}, {inside:.0%} are mistaken, outside {outside:.0%}; {told}."
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what the result cannot be trusted for."""
+        found = []
+        if self.wrong < FEW:
+            found.append(f"{self.wrong} wrong answers are few to find slices by; give more pictures")
+        if not any(one.passes for one in self.groups):
+            found.append(
+                "no slice holds on the pictures that did not find it; that is no proof that the classifier errs alike "
+                "on all"
+            )
+        return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping a slice; the keys are `COLUMNS`."""
+        return [
+            {
+                "slice": number,
+                "told": one.told,
+                "inside": one.inside,
+                "error_inside": one.error_inside,
+                "outside": one.outside,
+                "error_outside": one.error_outside,
+                "p": one.p,
+                "q": one.q,
+                "passes": one.passes,
+                "truth": _commonest(one.truth),
+                "called": _commonest(one.called),
+                "pictures": "; ".join(one.pictures),
+            }
+            for number, one in enumerate(self.groups)
+        ]
+
+    def figures(self) -> dict[str, Any]:
+        """Counts."""
+        return {
+            "pictures": self.pictures,
+            "tested": self.tested,
+            "wrong": self.wrong,
+            "slices": len(self.groups),
+            "passed": sum(one.passes for one in self.groups),
+            "masked": self.masked,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes `slices.csv` and `slices.json`, each atomically."""
+        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
+        atomic_write(folder / FILE, to_json(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> "ErrorSlices | None":
+        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        stored = Fields.read(path, "delete it, and the same command makes it again").values
+        try:
+            groups = tuple(_group(one) for one in stored["groups"])
+            return cls(
+                method=str(stored["method"]), reading=str(stored["reading"]), head=str(stored["head"]),
+                pictures=int(stored["pictures"]), tested=int(stored["tested"]), wrong=int(stored["wrong"]),
+                masked=bool(stored["masked"]), rate=float(stored["rate"]), groups=groups,
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command makes it again") from error
+
+
+def _group(stored: Mapping[str, Any]) -> FoundGroup:
+    pictures, truth, called = (tuple(map(str, stored[name])) for name in ("pictures", "truth", "called"))
+    if not len(pictures) == len(truth) == len(called):
+        raise ValueError("the pictures of a slice do not fit their classes")
+    return FoundGroup(
+        told=str(stored["told"]), inside=int(stored["inside"]), errors_inside=int(stored["errors_inside"]),
+        errors_outside=int(stored["errors_outside"]), outside=int(stored["outside"]), p=float(stored["p"]),
+        q=float(stored["q"]), passes=bool(stored["passes"]), pictures=pictures, truth=truth, called=called,
+    )  # fmt: skip
+
+
+def _commonest(texts: tuple[str, ...]) -> str:
+    return Counter(texts).most_common(1)[0][0] if texts else ""

@@ -1,0 +1,79 @@
+"""The bench of slices: its marks, its figures by hand, and its rows end to end."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from explain_scenes import SIDE
+from intaglio.bench.slices import bench
+from intaglio.bench.slices.bench import SlicesBench, figures_of, precision
+from intaglio.bench.slices.marked_pictures import MarkedPictures, taught_classifier, with_mark
+from intaglio.explain.slices.result import ErrorSlices, FoundGroup
+from intaglio.images.image_set import ImageSet
+from intaglio.models.scored_network import classifier_score
+
+
+def planted(seed):
+    """A classifier that learned the corner alone, asked about pictures of which a third have it wrongly."""
+    source = np.random.default_rng(seed)
+    codes = np.arange(90) % 2
+    pixels = torch.ones(90, 3, SIDE, SIDE) - 0.3 * torch.from_numpy(source.random((90, 3, SIDE, SIDE))).float()
+    net = taught_classifier(with_mark(pixels, codes == 0), torch.from_numpy(codes), 4, seed)
+    astray = source.random(90) < 1 / 3
+    images = ImageSet.from_pixels(with_mark(pixels, (codes == 0) != astray), captions=["a thing"] * 90)
+    scored = classifier_score(net, "artist", side=SIDE)
+    return MarkedPictures(scored, images, tuple(scored.classes[k] for k in codes), astray)
+
+
+def group(pictures):
+    texts = ("noto",) * len(pictures)
+    counts = {"inside": 1, "errors_inside": 1, "errors_outside": 0, "outside": 1, "p": 0.5, "q": 0.5, "passes": False}
+    return FoundGroup(told="x", **counts, pictures=tuple(pictures), truth=texts, called=texts)
+
+
+def test_precision_is_that_of_the_best_slice_for_each_group():
+    groups = (group(["a", "b", "c", *"ghijklmno"]), group(["c", "d", "e", "f", *"pqrstu", "x"]))
+    about = {"method": "m", "reading": "r", "head": "h", "pictures": 6, "tested": 3, "wrong": 2, "masked": True}
+    found = ErrorSlices(**about, rate=0.05, groups=groups)
+    assert precision(found, [{"a", "b", "c"}, {"f", "x"}]) == pytest.approx((0.3 + 0.1) / 2)
+
+
+def test_the_mark_is_red_and_in_the_corner_of_the_chosen_alone():
+    found = with_mark(torch.ones(2, 3, 16, 16), np.array([False, True]))
+    assert bool((found[0] == 1).all())
+    assert found[1, :, 5, 5].tolist() == pytest.approx([0.9, 0.1, 0.1])
+    assert found[1, :, 6, 5].tolist() == [1, 1, 1]
+
+
+def test_figures_by_hand():
+    trainings = {
+        str(k): {"rows": {"domino, own": {"precision": p, "holds": 1.0, "seconds": 1.0}}, "wrong_planted": 0.5}
+        | {"wrong_others": 0.1}
+        for k, p in enumerate((0.4, 0.8))
+    }
+    found = figures_of(trainings, 1.0)
+    assert found["precision_domino_own"] == pytest.approx(0.6)
+    assert found["rows"]["domino, own"]["spread"] == pytest.approx(0.4 / 2**0.5)
+
+
+def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
+    asked = []
+
+    def stopping(seed):
+        asked.append(seed)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return planted(seed)
+
+    monkeypatch.setattr(bench, "marked_pictures", stopping)
+    small = SlicesBench(trainings=2, runs=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        small(progress="none")
+    found = small(progress="none")
+    assert asked == [0, 1, 1]
+    assert json.loads(json.dumps(found)) == found
+    assert found["wrong_planted"] > found["wrong_others"]
+    assert "caption-keywords" in found["rows"]
+    assert "domino, masked, own" in small.summary(found)
