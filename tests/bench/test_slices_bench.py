@@ -9,7 +9,7 @@ import torch
 from explain_scenes import SIDE
 from intaglio.bench.slices import bench
 from intaglio.bench.slices.bench import SlicesBench, figures_of, precision
-from intaglio.bench.slices.marked_pictures import MarkedPictures, taught_classifier, with_mark
+from intaglio.bench.slices.marked_pictures import CorneredPictures, taught_classifier, with_mark
 from intaglio.explain.slices.result import ErrorSlices, FoundGroup
 from intaglio.images.image_set import ImageSet
 from intaglio.models.scored_network import classifier_score
@@ -24,7 +24,7 @@ def planted(seed):
     astray = source.random(90) < 1 / 3
     images = ImageSet.from_pixels(with_mark(pixels, (codes == 0) != astray), captions=["a thing"] * 90)
     scored = classifier_score(net, "artist", side=SIDE)
-    return MarkedPictures(scored, images, tuple(scored.classes[k] for k in codes), astray)
+    return CorneredPictures(scored, images, tuple(scored.classes[k] for k in codes), astray)
 
 
 def group(pictures):

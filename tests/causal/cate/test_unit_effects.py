@@ -28,6 +28,21 @@ def test_scores_have_the_effect_for_their_mean_whatever_the_outcomes_are_predict
         assert scores[some].mean() == pytest.approx(effects[some].mean(), abs=4 * scores.std() / 141)
 
 
+def test_of_outcomes_without_noise_and_known_means_each_score_is_the_units_own_effect():
+    source = np.random.default_rng(8)
+    base, effects, treated = source.standard_normal(200), source.standard_normal(200), source.random(200) < 0.3
+    names = tuple(map(str, range(200)))
+    units = TrialUnits(names, base + treated * effects, treated, np.full(200, 0.3), np.zeros((200, 1)))
+    np.testing.assert_allclose(robust_scores(units, base + effects, base), effects)
+
+
+def test_propensities_that_the_treated_speak_against_are_warned_of(tmp_path):
+    units, _ = planted(400, 9)
+    assert units.warnings == []
+    other = TrialUnits(units.names, units.outcome, units.treated, 1 - units.propensity, units.features)
+    assert "standard errors away; check --propensity" in other.warnings[0]
+
+
 def test_scores_use_each_units_own_propensity():
     units, effects = planted(40_000, 1, propensity=lambda x: np.where(x[:, 0] > 0, 0.8, 0.2))
     scores = robust_scores(units, np.zeros(len(units)), np.zeros(len(units)))
@@ -126,6 +141,8 @@ def test_units_that_cannot_be_used_are_told():
         RLearner()(units[np.arange(30)])
     with pytest.raises(BadInput, match="no features"):
         RLearner()(TrialUnits(units.names, units.outcome, units.treated, units.propensity, np.empty((60, 0))))
+    with pytest.raises(BadInput, match="30 folds of .* units in the smaller arm are too many"):
+        RLearner(folds=30)(units)
     edge = np.where(np.arange(60) == 7, 0.001, 0.5)
     with pytest.raises(BadInput, match="a unit has a propensity below 0.01"):
         RLearner()(TrialUnits(units.names, units.outcome, units.treated, edge, units.features))

@@ -9,12 +9,12 @@ import torch
 from intaglio.explain.bias.result import EvenedValues, unevenness
 
 
-def result(before, after, chance, counts=(40, 40), right=nan):
+def result(before, after, chance, counts=(40, 40), right=nan, sizes=(0.2, 0.2)):
     """Pictures of two values, of which the first has these probabilities; the edit leads to either in turn."""
     first = torch.tensor([before, after, chance])
     count = first.shape[1]
     about = ("difflens", "codes", "random codes", "artist", ("noto", "fluent"), "mid_block", 2, 1.0)
-    notes = (("cat",) * count, tuple(range(count)), ("codes 1", "codes 2"), counts, 0.9, 0.1, (0.2, 0.1))
+    notes = (("cat",) * count, tuple(range(count)), ("codes 1", "codes 2"), counts, 0.9, 0.1, sizes)
     numbers = (torch.stack([first, 0.9 - first], 2), torch.arange(count) % 2)
     return EvenedValues(*about, *notes, *numbers, torch.full((2, count), 0.8), torch.full((3, count), right))
 
@@ -35,7 +35,7 @@ def test_the_bias_is_the_distance_of_mean_shares_among_the_values():
     assert found.hits == 0.0 or found.hits == 1.0
     assert found.rows()[0]["before"] == pytest.approx(0.9)
     assert found.warnings == ()
-    assert 0.2 < found.even < 0.25  # of 40 draws of two values 14 or less of one: sqrt(2) * 6.5 / 40
+    assert 0.2 < found.even < 0.25  # of 36 draws of two values 12 or less of one: sqrt(2) * 6 / 36
 
 
 def test_a_result_warns_where_it_cannot_be_trusted():
@@ -46,6 +46,7 @@ def test_a_result_warns_where_it_cannot_be_trusted():
     said = " ".join(result(SKEWED, SKEWED, SKEWED, counts=(40, 3)).warnings)
     assert "does not surely even the values out" in said
     assert "only 3 samples show fluent" in said
+    assert "so that they are a weak control" in " ".join(result(SKEWED, EVEN, SKEWED, sizes=(0.2, 0.1)).warnings)
     assert "draws the values evenly can be as uneven" in " ".join(result(EVEN, EVEN, EVEN).warnings)
 
 

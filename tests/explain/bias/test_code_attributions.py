@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bias_scenes import exact_codes, planted
-from intaglio.explain.bias.code_attributions import code_attributions, strongest
+from intaglio.explain.bias.code_attributions import code_attributions, code_changes, strongest
 from intaglio.explain.bias.step_classifiers import INVERSE_PENALTY, StepClassifiers, fitted_classifiers
 
 
@@ -41,7 +41,30 @@ def test_attributions_are_gradients_on_the_path_times_the_change_and_sum_to_its_
 
 
 def test_the_strongest_are_by_size_and_the_first_of_equal_ones():
-    assert strongest(torch.tensor([[1.0, 3.0, 3.0, -9.0]]), 3).tolist() == [[1, 2, 0]]
+    attributions = torch.tensor([[1.0, 3.0, 3.0, -9.0]])
+    assert strongest(attributions, torch.ones(1, 4), 3).tolist() == [[1, 2, 0]]
+    assert strongest(attributions, torch.tensor([[1.0, -1.0, 1.0, 1.0]]), 3).tolist() == [[2, 0, 3]]
+
+
+def test_a_code_that_marks_another_value_is_not_taken_though_its_attribution_is_above_0():
+    """Three values, a code each: raised in drawings of it, and absent elsewhere."""
+    labels = torch.arange(12) % 3
+    dictionary = torch.eye(4)
+    z = torch.full((12, 1, 4, 4), 0.1)
+    for row, label in enumerate(labels.tolist()):
+        z[row, ..., label] = 1.0
+    values = (z @ dictionary).movedim(2, 3).unflatten(3, (2, 2))
+    contrasts = [[k for k in range(12) if labels[k] != labels[row]] for row in range(12)]
+    weights = torch.zeros(1, 3, 4, 4)
+    weights[0, range(3), range(3)] = 1.0
+    told = StepClassifiers(weights.flatten(2), torch.zeros(1, 3), torch.zeros(1).numpy())
+    codes = exact_codes(dictionary)
+    attributions = code_attributions(values, labels, contrasts, codes, told, 1.0)
+    assert bool((attributions[0, 1:3] > 0).all())  # the trap
+    changes = code_changes(values, labels, codes, contrasts)
+    torch.testing.assert_close(changes[0], torch.tensor([0.9, -0.45, -0.45, 0.0]))
+    assert strongest(attributions, changes, 1).flatten().tolist() == [0, 1, 2]
+    assert 1 not in strongest(attributions, changes, 2)[0, :1].tolist()
 
 
 def test_a_steps_classifier_is_that_of_all_numbers_though_it_is_fitted_in_the_span_of_the_rows():

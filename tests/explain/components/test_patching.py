@@ -55,6 +55,16 @@ def test_patching_a_resnets_branch_as_a_whole_takes_its_sum_and_leaves_no_hook(m
     assert not any(module._forward_hooks for module in model.denoiser.modules())
 
 
+def test_a_point_starts_from_the_corrupted_prompt_and_its_way_leads_to_the_clean_one(model):
+    method = AttributionPatching(draws=1, steps=1)
+    with torch.no_grad(), model.frozen():
+        point = method.point(model, "red cat", "dog", method.planned_draws(model)[0])
+        corrupted, clean = (model.predict(point.latents, point.t, model.embed([one])) for one in ("dog", "red cat"))
+    torch.testing.assert_close(point.base, corrupted, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(point.base + point.way, clean, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(corrupted, clean, atol=1e-5)
+
+
 def test_draws_are_spread_over_the_noise_levels_each_with_its_share_of_the_steps(model):
     draws = AttributionPatching(draws=4, steps=8).planned_draws(model)
     assert [one.t for one in draws] == [874, 624, 375, 125]

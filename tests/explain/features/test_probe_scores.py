@@ -101,6 +101,18 @@ def test_shuffles_keep_a_label_that_groups_have_alike_and_mix_others():
     assert not np.array_equal(of_rows, shuffled(mixed, groups, 0, 4))
 
 
+def test_one_label_that_differs_within_a_group_leaves_the_others_together():
+    groups = np.arange(64) // 8
+    truth = groups % 2
+    truth[3] = 1
+    whole = [
+        sum(len(set(shuffled(truth, groups, 0, number)[groups == one])) == 1 for one in range(8))
+        for number in range(20)
+    ]
+    assert min(whole) >= 6  # of eight groups; picture by picture none would be
+    assert {int(shuffled(truth, groups, 0, number).sum()) for number in range(20)} == {int(truth.sum())}
+
+
 def test_twins_do_not_narrow_an_interval():
     """With each picture there twice, resampled by twos, the interval is that of the pictures themselves."""
     random = np.random.default_rng(0)

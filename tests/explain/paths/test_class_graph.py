@@ -8,8 +8,9 @@ import explain_scenes
 from intaglio.causal.formats.graph_files import read_graph
 from intaglio.errors import BadInput
 from intaglio.explain.paths.family import largest_edges, on_paths, split_pictures
-from intaglio.explain.paths.filter_chain import FilterEdge, filter_chain
+from intaglio.explain.paths.filter_chain import FilterChain, FilterEdge, filter_chain
 from intaglio.explain.paths.methods.gradient_edges import GradientEdges
+from intaglio.explain.paths.methods.interventions import EdgeInterventions
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.run import Run
@@ -86,3 +87,42 @@ def test_stored_and_read_again_with_a_graph_that_causal_verbs_read(tmp_path):
     write_state(tmp_path / found.file, {**tensors, "p": tensors["p"][1:]}, about)
     with pytest.raises(BadInput, match="effects do not fit the edges"):
         ClassGraph.load(tmp_path)
+
+
+def test_pictures_that_choose_edges_do_not_test_them_and_names_do_not_part_them(monkeypatch):
+    scored, images = explain_scenes.chained(), explain_scenes.reds(24)
+    chose, tested = [], []
+    slopes, effects = FilterChain.slopes, EdgeInterventions.effects
+
+    def choosing(self, pixels):
+        chose.append(pixels)
+        return slopes(self, pixels)
+
+    def testing(self, chain, edges, pixels):
+        tested.append(pixels)
+        return effects(self, chain, edges, pixels)
+
+    monkeypatch.setattr(FilterChain, "slopes", choosing)
+    monkeypatch.setattr(EdgeInterventions, "effects", testing)
+    found = EdgeInterventions(screened=9)(scored, images, 0)
+    one, other = ({row.numpy().tobytes() for row in torch.cat(parts)} for parts in (chose, tested))
+    assert len(one) == len(other) == 6
+    assert not one & other
+    again = EdgeInterventions(screened=9)(scored, images[list(range(23, -1, -1))], 0)
+    torch.testing.assert_close(again.means, found.means)
+
+
+def test_a_sum_of_branches_is_no_chain():
+    scored, pixels = explain_scenes.chained(), explain_scenes.reds(8).pixels
+
+    class Around(nn.Module):
+        def __init__(self, inner: nn.Module):
+            super().__init__()
+            self.inner, self.past = inner, nn.Sequential(nn.AvgPool2d(2))
+
+        def forward(self, x):
+            return self.inner(x) + self.past(x)
+
+    scored.network.stages[1] = Around(scored.network.stages[1])
+    with pytest.raises(BadInput, match=r"stages.2.0.0 takes more than stages.1.inner.0.0 gives, such as a sum"):
+        filter_chain(scored, 0, 1, pixels, 4)

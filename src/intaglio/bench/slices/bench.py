@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from intaglio.bench.kit.methods import default_methods
-from intaglio.bench.slices.marked_pictures import MarkedPictures, marked_pictures
+from intaglio.bench.slices.marked_pictures import CorneredPictures, marked_pictures
 from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
 from intaglio.explain.slices.family import SliceFinder
 from intaglio.explain.slices.result import ErrorSlices
@@ -96,7 +96,7 @@ class SlicesBench:
                     progress.advance()
 
 
-def measured(pictures: MarkedPictures, methods: Mapping[str, SliceFinder]) -> dict[str, Any]:
+def measured(pictures: CorneredPictures, methods: Mapping[str, SliceFinder]) -> dict[str, Any]:
     """Precision and tests of every row, by both kinds of features, and how often the classifier errs."""
     network = load_encoder(testbed.encoder_path())
     encoder = Embedding("embedded", file_hash(testbed.encoder_path()), network, next(network.parameters()).device)

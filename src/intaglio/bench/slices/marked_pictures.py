@@ -25,7 +25,7 @@ EPOCHS, BATCH, RATE = 15, 32, 2e-3
 
 
 @dataclass(frozen=True, eq=False)
-class MarkedPictures:
+class CorneredPictures:
     """Pictures that the classifier did not learn from, and which of them have the wrong mark."""
 
     scored: ScoredClassifier
@@ -41,7 +41,7 @@ class MarkedPictures:
         return [set(names[self.astray & (truth == one)].tolist()) for one in CLASSES]
 
 
-def marked_pictures(seed: int, epochs: int = EPOCHS) -> MarkedPictures:
+def marked_pictures(seed: int, epochs: int = EPOCHS) -> CorneredPictures:
     """Half of the testbed's pictures teach a small classifier of Noto and other artists, the other half is asked."""
     seen = dict[str, tuple[Tensor, str]]()
     for images in (testbed.real_pictures(), testbed.held_out_pictures()[0], testbed.controls_wide()):
@@ -58,7 +58,7 @@ def marked_pictures(seed: int, epochs: int = EPOCHS) -> MarkedPictures:
     net = taught_classifier(marked[taught], torch.from_numpy(codes[taught]), epochs, seed)
     images = ImageSet.from_pixels(marked[asked], captions=[captions[k] for k in asked])
     scored = classifier_score(net, HEAD)
-    return MarkedPictures(scored, images, tuple(CLASSES[k] for k in codes[asked]), ~agrees[asked])
+    return CorneredPictures(scored, images, tuple(CLASSES[k] for k in codes[asked]), ~agrees[asked])
 
 
 def with_mark(pixels: Float[Tensor, "n 3 h w"], chosen: Bool[ndarray, "n"]) -> Float[Tensor, "n 3 h w"]:

@@ -71,6 +71,11 @@ class EffectLearner(ABC):
         units.check()
         if units.features.shape[1] == 0:
             raise BadInput("there are no features to tell units apart; give pictures, features or covariates")
+        smaller = min(int(units.treated.sum()), int((~units.treated).sum()))
+        if self.folds > smaller // 2:
+            raise BadInput(f"{self.folds} folds of {smaller} units in the smaller arm are too many; lower --folds")
+        for warning in units.warnings:
+            run.warn(warning)
         found = self._by_folds(units, run)
         scores = robust_scores(units, found["treated"], found["untreated"])
         places = folds_of(units, self.folds, self.seed)

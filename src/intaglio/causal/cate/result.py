@@ -96,10 +96,10 @@ class UnitEffects(StoredTable):
                 "take it as shown that all gain alike"
             )
         low, high = self.slope.interval
-        if high < 1:
+        if high < 1 or low > 1:
             found.append(
-                f"predicted effects are too far apart: scores follow them with a slope of {self.slope.value:.2f} "
-                f"({low:.2f} to {high:.2f}), not 1"
+                f"predicted effects are too {'far apart' if high < 1 else 'near to each other'}: scores follow them "
+                f"with a slope of {self.slope.value:.2f} ({low:.2f} to {high:.2f}), not 1"
             )
         return found
 
@@ -118,7 +118,7 @@ class UnitEffects(StoredTable):
     def ends(self, most: int) -> dict[str, list[dict[str, Any]]]:
         """Rows of the first ranked and of the last ranked units; of the latter the last one first."""
         rows, count = self.rows(), min(most, len(self.names) // 2)
-        return {"largest": rows[:count], "smallest": rows[: -count - 1 : -1]}
+        return {"first": rows[:count], "last": rows[: -count - 1 : -1]}
 
     def figures(self) -> dict[str, Any]:
         """Counts and estimates."""

@@ -13,6 +13,8 @@ from intaglio.errors import BadInput
 
 FEWEST = 40
 """Units, and those of an arm times two, at least."""
+FAR = 4
+"""Standard errors between treated units and their expected number above which propensities are doubted."""
 EDGE = 0.01
 """Propensities nearer to 0 or 1 than this are refused."""
 
@@ -37,6 +39,18 @@ class TrialUnits:
             *(one[places] for one in (self.outcome, self.treated, self.propensity, self.features)),
         )
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what speaks against the propensities, by the number of treated units."""
+        apart = float((self.treated - self.propensity).sum())
+        errors = apart / float((self.propensity * (1 - self.propensity)).sum()) ** 0.5
+        if abs(errors) <= FAR:
+            return []
+        return [
+            f"{int(self.treated.sum())} units are treated where the propensities speak for "
+            f"{float(self.propensity.sum()):.0f}, {abs(errors):.0f} standard errors away; check --propensity"
+        ]
+
     def check(self) -> None:
         """Raises `BadInput` for too few units, for numbers that are not finite, and for outcomes without difference."""
         smaller = min(int(self.treated.sum()), int((~self.treated).sum()))
@@ -45,8 +59,8 @@ class TrialUnits:
                 f"{len(self)} units with {smaller} in the smaller arm are too few; give {FEWEST} or more, "
                 f"{FEWEST // 2} in each"
             )
-        if not np.isfinite(self.features).all():
-            raise BadInput("features of units are not finite; give numbers for all of them")
+        if not (np.isfinite(self.features).all() and np.isfinite(self.outcome).all()):
+            raise BadInput("features or outcomes of units are not finite; give numbers for all of them")
         if np.ptp(self.outcome) == 0:
             raise BadInput("the outcomes of all units are the same, so that nothing has an effect on them")
         if ((self.propensity < EDGE) | (self.propensity > 1 - EDGE)).any():

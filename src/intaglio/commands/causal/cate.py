@@ -27,7 +27,7 @@ M = TypeVar("M")
 AT_ONCE = 64
 """Pictures that go through a network together."""
 SHOWN = 6
-"""Pictures of the largest, and of the smallest, predicted effects that are stored."""
+"""Pictures of the units ranked first, and last, that are stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,9 @@ class CausalCate(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     table: Path
     """The units: a table (CSV, TSV, Parquet, Excel) with a row each."""
     images: Path | None = None
-    """Folder of the units' pictures, named as the units are; none takes --features or --covariates alone."""
+    """Folder of the units' pictures, named as the units are; without it, give --features or --covariates."""
     unit: str = "picture"
-    """Column of the units' names, which those of the pictures are, with or without suffix."""
+    """Column of the units' names; a unit's picture has its name, with or without suffix."""
     outcome: str = "outcome"
     """Column of outcomes."""
     treatment: str = "treated"
@@ -141,7 +141,7 @@ class CausalCate(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
 
 
 def _save_pictures(found: "UnitEffects", images: "ImageSet", run: "Run") -> None:
-    """Store the pictures of the largest and of the smallest predicted effects."""
+    """Store the pictures of the units ranked first and last."""
     place = {name: k for k, name in enumerate(found.names)}
     for kind, rows in found.ends(SHOWN).items():
         for k, row in enumerate(rows):

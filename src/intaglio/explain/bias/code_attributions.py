@@ -78,6 +78,26 @@ def _of_path(
     return (torch.tensordot(mean, slopes, 1) * change).sum(0)
 
 
-def strongest(attributions: Float[Tensor, "v k"], count: int) -> Int[Tensor, "v m"]:
-    """The codes with the largest attribution to each value, the largest first; of equal ones the first."""
-    return torch.sort(attributions, dim=1, descending=True, stable=True).indices[:, :count]
+def code_changes(
+    values: Float[Tensor, "n s *shape"],
+    labels: Int[Tensor, "n"],
+    codes: SparseAutoencoder,
+    contrasts: Sequence[Sequence[int]],
+) -> Float[Tensor, "v k"]:
+    """The mean of each code over places and steps in drawings of a value, less that of their contrasts."""
+    means = torch.stack([place_codes(codes, one).double().mean((0, 1)) for one in values])
+    found = torch.zeros(int(labels.max()) + 1, means.shape[1], dtype=torch.float64)
+    for row, value in enumerate(labels.tolist()):
+        found[value] += means[row] - means[list(contrasts[row])].mean(0)
+    return (found / torch.bincount(labels).clamp_min(1)[:, None]).float()
+
+
+def strongest(attributions: Float[Tensor, "v k"], changes: Float[Tensor, "v k"], count: int) -> Int[Tensor, "v m"]:
+    """The codes with the largest attribution to each value among those that are higher in its drawings.
+
+    A code that marks another value is lower in them, and lowers the value's probability, so that its attribution is
+    above 0 too; to raise it would lead to the other value. The largest come first, of equal ones the first, and codes
+    that are no higher after all others.
+    """
+    ranked = torch.where(changes > 0, attributions, attributions.min() - 1)
+    return torch.sort(ranked, dim=1, descending=True, stable=True).indices[:, :count]

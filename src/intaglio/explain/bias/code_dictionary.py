@@ -79,7 +79,7 @@ def random_codes(
         free = live > 0
         free[own] = False
         order = torch.randperm(len(live), generator=generator(seed, label, value))
-        # Codes that never act come last, and those that are taken are left for when no others are there.
+        # Codes that never act, and those that are taken, are left for when no others are there.
         ranked = torch.cat([order[free[order]], order[~free[order]]])
         found.append(ranked[:count])
     return torch.stack(found)

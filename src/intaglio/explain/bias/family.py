@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import nan
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
+from scipy.stats import chi2_contingency
 from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
@@ -179,6 +181,11 @@ class BiasEditor(ABC):
             walks = recorded_walks(model, self._texts(prompts), self._seeds(), self.walk, batch=self.batch, run=run)
             labels = self._labels(model, walks, judge)
             samples = Samples(walks, labels, judge.values, tuple(self.walk.timesteps(model)), len(self.words) or 1)
+            if not self.words and tied(labels, len(prompts)):
+                run.warn(
+                    "values go with the prompts of the samples, so that the edit may lead to what a prompt is of; give "
+                    "--words, a text for each value, or one prompt"
+                )
             found = self.found(samples, run)
         about = (self.site, judge.values, model.fingerprint)
         edit, control = (SiteEdit(*about, one, self.seed) for one in (found.change, found.control))
@@ -210,6 +217,15 @@ class BiasEditor(ABC):
                 "give --words that ask for each value"
             )
         return labels
+
+
+def tied(labels: Int[Tensor, "n"], prompts: int) -> bool:
+    """Whether values depend on the prompt, of which sample k has the k-th in turn, by a chi-squared test at 1%."""
+    table = np.zeros((prompts, int(labels.max()) + 1))
+    for row, label in enumerate(labels.tolist()):
+        table[row % prompts, label] += 1
+    table = table[table.sum(1) > 0][:, table.sum(0) > 0]
+    return min(table.shape) > 1 and float(np.asarray(chi2_contingency(table)[1])) < 0.01
 
 
 def _size(edit: SiteEdit, samples: Samples) -> float:

@@ -26,6 +26,8 @@ FEWEST = 5
 """Sample drawings of a value below which its edit is of them more than of the value."""
 DRAWS = 4000
 """Of a model that draws evenly."""
+ALIKE = 0.7
+"""Length of the control, as a share of the edit's, below which that is told."""
 MOSTLY = 0.5
 """Share of pictures with other values beyond which that is told."""
 
@@ -102,8 +104,11 @@ class EvenedValues(StoredTable):
 
     @cached_property
     def even(self) -> float:
-        """Distance from the uniform distribution that so many pictures of an even model exceed in 5% of cases."""
-        count, places = len(self.seeds), len(self.values)
+        """Distance from the uniform distribution that so many pictures of an even model exceed in 5% of cases.
+
+        A picture counts by the probability that it has one of the values.
+        """
+        count, places = max(1, round(len(self.seeds) * (1 - float(self.others[0])))), len(self.values)
         drawn = numpy_generator(0).multinomial(count, np.full(places, 1 / places), DRAWS) / count
         return float(np.quantile(np.sqrt(((drawn - 1 / places) ** 2).sum(1)), 0.95))
 
@@ -139,6 +144,11 @@ class EvenedValues(StoredTable):
             )
         if self.change("after", "by_chance")[1] <= 0:
             found.append(f"{self.chance} even the values out as well, within the error of these pictures")
+        if self.sizes[1] < ALIKE * self.sizes[0]:
+            found.append(
+                f"{self.chance} change the site by {self.sizes[1]:.2f} of its length and the edit by "
+                f"{self.sizes[0]:.2f}, so that they are a weak control"
+            )
         if self.others[0] > MOSTLY:
             found.append(
                 f"most of what is drawn has none of the values (probability {self.others[0]:.2f}), which shares "

@@ -155,9 +155,17 @@ def chosen_answers(answers: Sequence[CellAnswers], folds: Codes) -> tuple[Codes,
 
 
 def shuffled(truth: Codes, groups: Codes, seed: int, number: int) -> Codes:
-    """The classes in another order: among groups where all of a group have one class, else among pictures."""
+    """The classes in another order: whole groups have those of others.
+
+    Where each group has one class, classes are permuted among groups. Else the classes of groups in a random order,
+    each group's own together, are laid on groups in another random order: rows of a group keep classes that belong
+    together, as far as sizes allow.
+    """
     random = numpy_generator(seed, number)
     first, places = np.unique(groups, return_index=True, return_inverse=True)[1:]
     if (truth == truth[first][places]).all():
         return random.permutation(truth[first])[places]
-    return random.permutation(truth)
+    given, taken = (np.argsort(random.permutation(len(first))[places], kind="stable") for _ in range(2))
+    found = np.empty_like(truth)
+    found[taken] = truth[given]
+    return found

@@ -17,6 +17,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.paired_flips import flipped_p, smallest_p
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.randomness import generator
+from intaglio.runs.picture_batches import content_order
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
@@ -30,12 +31,12 @@ FEWEST = 4
 class PathFinder(ABC):
     """A way to tell which edges between filters of neighbouring layers carry a class's score.
 
-    Of the pictures that the network calls the class, every other one chooses the edges that are asked about, those of
-    the largest first-order effects of each layer, and the rest tests them. An edge's effect is the fall of the score
-    when it is cut: when the target gets, in place of the source's map, its mean over the pictures that are called
-    something else. It is tested by flipping the signs of the pictures' effects, with the false-discovery rate of all
-    tested edges controlled after Benjamini and Hochberg. The class graph is of the edges that pass and lie on a path of
-    such edges to the class.
+    Of the pictures that the network calls the class, half, drawn by their content, chooses the edges that are asked
+    about, those of the largest first-order effects of each layer, and the rest tests them. An edge's effect is the fall
+    of the score when it is cut: when the target gets, in place of the source's map, its mean over the pictures that are
+    called something else. It is tested by flipping the signs of the pictures' effects, with the false-discovery rate of
+    all tested edges controlled after Benjamini and Hochberg: of the edges that pass, not of those of them that lie on a
+    path of such edges to the class, which make the class graph. The graph is looked at on the pictures that tested it.
     """
 
     name = FileName()
@@ -88,7 +89,7 @@ class PathFinder(ABC):
             BadInput: for too few pictures of the class or of others, and for a network that is no such chain.
             IntaglioError: for effects that are not finite.
         """
-        own, others = split_pictures(scored, images, target)
+        own, others = split_pictures(scored, images[content_order(images)], target)
         chain = filter_chain(scored, target, self.depth, others, self.batch)
         screening, testing = own[::2], own[1::2]
         key = digest([repr(self), scored.hash, target, list(images.hashes)])

@@ -157,6 +157,7 @@ def filter_chain(scored: ScoredNetwork, target: int, depth: int, reference: Pict
                 f"{name} does not take the filters of {before} one by one: paths are of chains of plain convolutions; "
                 "give another network, or a smaller --depth"
             )
+    _check_alone(scored, chain, head, reference[:2])
     if not isinstance(head, nn.Linear) or head.in_features != chain[-1][1].out_channels:
         raise BadInput("the network's head does not take one number of each last filter; give another network")
     modules = [*(module for _, module in chain[1:]), head]
@@ -173,6 +174,31 @@ def filter_chain(scored: ScoredNetwork, target: int, depth: int, reference: Pict
             handle.remove()
     means = tuple(torch.as_tensor(total / len(reference)) for total in totals)
     return FilterChain(scored, target, (*names[1:], scored.classes[target]), tuple(names), tuple(modules), means)
+
+
+def _check_alone(
+    scored: ScoredNetwork, chain: Sequence[tuple[str, nn.Conv2d]], head: nn.Module | None, pixels: Pictures
+) -> None:
+    """Raises `BadInput` where what a layer takes is more than what the convolution before it gives.
+
+    With that convolution's output put to 0, two pictures must give the layer the same.
+    """
+    later = [*((name, module) for name, module in chain[1:]), ("the head", head)]
+    for (before, one), (name, module) in zip(chain, later, strict=True):
+        seen = list[Tensor]()
+        handles = [one.register_forward_hook(lambda module, given, output: torch.zeros_like(output))]
+        if module is not None:
+            handles.append(module.register_forward_pre_hook(lambda module, given, seen=seen: seen.append(given[0])))
+        try:
+            scored.raw_logits(pixels.to(scored.device))
+        finally:
+            for handle in handles:
+                handle.remove()
+        if any(not torch.allclose(found[0], found[1], atol=1e-5) for found in seen):
+            raise BadInput(
+                f"{name} takes more than {before} gives, such as a sum of branches: paths are of chains of plain "
+                "convolutions; give another network, or a smaller --depth"
+            )
 
 
 def _called(scored: ScoredNetwork) -> list[tuple[str, nn.Conv2d]]:

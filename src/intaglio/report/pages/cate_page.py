@@ -11,7 +11,7 @@ from intaglio.runs.read import RunData
 
 SHOWN = 6
 """Pictures of either end."""
-HEADINGS = {"largest": "Largest predicted effects", "smallest": "Smallest predicted effects"}
+HEADINGS = {"first": "Ranked first", "last": "Ranked last"}
 LIMITS: Sequence[Row] = (
     Row(
         "Of this trial",
@@ -45,7 +45,11 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         keys=[
             Key("Mean effect", decimal(found.mean.value, 3), f"95% {decimal(low, 3)} to {decimal(high, 3)}"),
             Key("AUTOC", decimal(found.autoc.value, 3), f"95% {decimal(ahead[0], 3)} to {decimal(ahead[1], 3)}"),
-            Key("Slope", decimal(found.slope.value, 2), "of scores on predicted effects; 1 is right in size"),
+            Key(
+                "Slope",
+                decimal(found.slope.value, 2),
+                f"of scores on predicted effects, 95% {_slope(found)}; 1 is right",
+            ),
         ],
         warnings=run.warnings,
         table=PageTable(
@@ -57,9 +61,14 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         table_text=f"An effect is {found.reading}. Means are of doubly robust scores, of units that the predictions "
         "were not learnt from; AUTOC is the area under the last column.",
         pictures=_pictures(found, run, album),
-        pictures_text="With the predicted effect of each.",
+        pictures_text="With the predicted effect of each; units are ranked within their folds.",
         limits=LIMITS,
     )
+
+
+def _slope(found: UnitEffects) -> str:
+    low, high = found.slope.interval
+    return f"{decimal(low, 2)} to {decimal(high, 2)}"
 
 
 def _pictures(found: UnitEffects, run: RunData, album: Album) -> list[tuple[str, list[Shown]]]:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import feature_scenes
+from intaglio.explain.features import family
 from intaglio.explain.features.feature_cells import ProbedNetworks
 from intaglio.explain.features.methods.pixels import PixelProbe
 from intaglio.explain.features.probe_scores import balanced_accuracy, plain_answers
@@ -55,3 +56,22 @@ def test_the_accuracy_is_that_of_the_saved_features_whatever_the_order_of_the_pi
     back = list(range(24))[::-1]
     turned = probe(ProbedNetworks(), images[back], {name: one[::-1] for name, one in labels.items()})
     assert turned.rows() == found.rows()
+
+
+def test_shuffles_keep_groups_together(monkeypatch):
+    images, labels = feature_scenes.labelled(30)
+    groups, orders = [one * 3 for one in labels["light"]], []  # pictures of a label are in few groups
+    groups = [f"{one}{k % 5}" for k, one in enumerate(groups)]
+    whole = family.shuffled
+
+    def noted(truth, given, seed, number):
+        found = whole(truth, given, seed, number)
+        orders.append((found, given))
+        return found
+
+    monkeypatch.setattr(family, "shuffled", noted)
+    PixelProbe(shuffles=2, folds=3, strengths=(0.1,))(ProbedNetworks(), images, labels, groups)
+    assert len(orders) == 2
+    for order, given in orders:
+        assert len(set(given.tolist())) == 10
+        assert all(len(set(order[given == one].tolist())) == 1 for one in set(given.tolist()))

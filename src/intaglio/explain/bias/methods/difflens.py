@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from intaglio.errors import require
-from intaglio.explain.bias.code_attributions import code_attributions, strongest
+from intaglio.explain.bias.code_attributions import code_attributions, code_changes, strongest
 from intaglio.explain.bias.code_dictionary import unexplained
 from intaglio.explain.bias.code_family import CodeChanges, CodeEditor, named
 from intaglio.explain.bias.family import FoundChange, Samples
@@ -23,7 +23,8 @@ class DiffLens(CodeEditor):
     [c, h, w]; a linear classifier of the whole of h tells the values at each step. The attribution of a code to a value
     is the integral of the gradient of the value's probability, softmax(logits / temperature), along the codes from
     those of a contrast, the other values' drawings, to those of the drawing, summed over places and steps. The edit of
-    the codes with the largest attributions is h + Dec(z') - Dec(z), with z' = z + strength * mean, or strength * z.
+    the codes with the largest attributions, among those that are higher in drawings of the value than in the contrast,
+    is h + Dec(z') - Dec(z), with z' = z + strength * mean, or strength * z.
 
     Source: DiffLens, arXiv 2503.20483. There the classifier learns by Adam, and the contrast is another prompt; here it
     is a regression with a penalty, and the contrast without `words` is a mean over the other drawings.
@@ -45,8 +46,9 @@ class DiffLens(CodeEditor):
         codes = self.codes(samples, run)
         told = fitted_classifiers(values, samples.labels, len(samples.values))
         about = (values, samples.labels, samples.contrasts, codes, told)
-        features = strongest(code_attributions(*about, self.temperature), self.features)
-        changes = CodeChanges(self, codes, samples)
-        control = changes.of(changes.by_chance(features, "control"))
+        changes = code_changes(values, samples.labels, codes, samples.contrasts)
+        features = strongest(code_attributions(*about, self.temperature), changes, self.features)
+        edits = CodeChanges(self, codes, samples)
+        control = edits.of(edits.by_chance(features, "control"))
         accuracy = float(np.mean(told.accuracy))
-        return FoundChange(changes.of(features), control, named(features), accuracy, unexplained(codes, values))
+        return FoundChange(edits.of(features), control, named(features), accuracy, unexplained(codes, values))
