@@ -38,7 +38,7 @@ class CateBench:
     """
 
     quick: bool = False
-    """4 trials; some five minutes."""
+    """4 trials; some seven minutes."""
     trials: int = 20
     """Trials of a kind of gain, at least 2, with --quick at most 4."""
     seed: int = 0
