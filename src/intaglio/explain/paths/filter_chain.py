@@ -186,7 +186,7 @@ def _check_alone(
     later = [*((name, module) for name, module in chain[1:]), ("the head", head)]
     for (before, one), (name, module) in zip(chain, later, strict=True):
         seen = list[Tensor]()
-        handles = [one.register_forward_hook(lambda module, given, output: torch.zeros_like(output))]
+        handles = [one.register_forward_hook(_nothing)]
         if module is not None:
             handles.append(module.register_forward_pre_hook(lambda module, given, seen=seen: seen.append(given[0])))
         try:
@@ -199,6 +199,11 @@ def _check_alone(
                 f"{name} takes more than {before} gives, such as a sum of branches: paths are of chains of plain "
                 "convolutions; give another network, or a smaller --depth"
             )
+
+
+def _nothing(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+    """A hook by which a module gives zeros."""
+    return torch.zeros_like(output)
 
 
 def _called(scored: ScoredNetwork) -> list[tuple[str, nn.Conv2d]]:
