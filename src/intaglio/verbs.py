@@ -278,6 +278,11 @@ VERBS: dict[str, Verb] = {
         "measure how well labels of pictures are read from what networks make of them",
         Methods("explain.features.methods"),
     ),
+    "explain heads": Verb(
+        "intaglio.commands.explain_heads:ExplainHeads",
+        "fit classifiers on frozen features that a person can follow, and tell what that costs",
+        Methods("explain.heads.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

@@ -35,6 +35,7 @@ MODELLESS = (
     "explain collection",
     "explain blindspots",
     "explain concepts",
+    "explain heads",
     "explain paths",
     "explain weights",
     "flow sample",
