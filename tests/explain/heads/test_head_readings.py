@@ -14,7 +14,7 @@ from intaglio.explain.heads.place_features import place_features
 from intaglio.explain.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import Encoder
-from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.similarity.measures import Embedding, ResizingEncoder
 
 FEW = {"folds": 3, "strengths": (0.1,)}
 
@@ -36,7 +36,7 @@ def test_places_are_a_layers_maps_over_a_grid_row_by_row():
 def test_places_of_our_encoder_are_its_coarsest_maps_and_of_others_the_picture():
     images = ImageSet.from_pixels(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     network = Encoder((4, 6, 8), 5).eval()
-    ours = Embedding("ours", "0" * 64, network, torch.device("cpu"))
+    ours = Embedding("ours", "0" * 64, ResizingEncoder(network), torch.device("cpu"))
     found = place_features(EncodedFeatures(ours), images, 8)
     with torch.no_grad():
         maps = network.coarse(network.middle(network.stem(1 - images.pixels)))

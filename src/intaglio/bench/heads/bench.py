@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from intaglio.bench.kit.methods import default_methods
 from intaglio.explain.heads.family import ReadableHead
 from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
-from intaglio.files import file_hash
 from intaglio.images.image_set import ImageSet
-from intaglio.metrics.similarity.encoder import load_encoder
-from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score
@@ -87,8 +85,7 @@ class HeadsBench:
 
 def asked_sources(device: str, seed: int) -> dict[str, FeatureSource]:
     """Features of the three networks by name."""
-    network = load_encoder(testbed.encoder_path(), device)
-    encoder = Embedding("embedded", file_hash(testbed.encoder_path()), network, next(network.parameters()).device)
+    encoder = cast(Embedding, load_similarity("embedded", device))
     trained = testbed.classifier().to(device)
     untrained = new_classifier(trained.classes, seed, widths=trained.widths, repeats=trained.repeats)
     heads = {"classifier": trained, "random": untrained.eval().requires_grad_(False).to(device)}

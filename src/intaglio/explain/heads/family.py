@@ -142,8 +142,9 @@ class ReadableHead(ABC):
         with run.progress(len(starts), "pictures", sum(one is not None for one in found)) as progress:
             for number, start in enumerate(starts):
                 if found[number] is None:
-                    found[number] = place_features(source, ordered[start : start + self.batch], self.side)
-                    run.save_state(_state(number), {"places": found[number]}, {"key": key})
+                    read = place_features(source, ordered[start : start + self.batch], self.side)
+                    run.save_state(_state(number), {"places": read}, {"key": key})
+                    found[number] = read
                     progress.advance()
         return torch.cat([one for one in found if one is not None])
 

@@ -9,7 +9,7 @@ from intaglio.errors import IntaglioError
 from intaglio.explain.layer_maps import layer_maps
 from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
 from intaglio.images.image_set import ImageSet
-from intaglio.metrics.similarity.encoder import Encoder
+from intaglio.metrics.similarity.measures import ResizingEncoder
 from intaglio.models.module_outputs import outputs_of
 
 
@@ -36,9 +36,9 @@ def _maps(source: FeatureSource, images: ImageSet) -> Float[Tensor, "n c h w"] |
     if isinstance(source, LayerFeatures):
         layer = source.layer or (source.scored.stage_ends[-1] if source.scored.layers else "")
         return layer_maps(source.scored, layer, images.pixels) if layer else None
-    if isinstance(source, EncodedFeatures) and isinstance(source.encoder.network, Encoder):
+    if isinstance(source, EncodedFeatures) and isinstance(source.encoder.network, ResizingEncoder):
         network, device = source.encoder.network, source.encoder.device
-        with outputs_of([network.coarse]) as found:
+        with outputs_of([network.encoder.coarse]) as found:
             network(images.pixels.to(device))
         return found[-1]
     return None

@@ -224,7 +224,7 @@ class HeadReadings(StoredTable):
 
     @classmethod
     def _of(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> "HeadReadings":
-        arrays = {name: tensors[name].numpy() for name in ARRAYS}
+        arrays: dict[str, Any] = {name: tensors[name].numpy() for name in ARRAYS}
         classes, names = tuple(map(str, about["classes"])), tuple(map(str, about["names"]))
         levels = tuple(map(float, about["levels"]))
         fits = bool(names) and all(len(arrays[name]) == len(names) for name in ARRAYS if name != "by_level")

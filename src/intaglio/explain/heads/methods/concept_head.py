@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -76,7 +76,7 @@ def unit_centres(rows: Float[ndarray, "r d"], most: int, seed: int) -> Float[nda
     count = centre_count(rows, most)
     if count < 4:
         raise BadInput("the places of the pictures hardly differ, so that there are no concepts; take another layer")
-    centres = KMeans(count, n_init=1, random_state=seed).fit(rows).cluster_centers_
+    centres = KMeans(count, n_init=cast(Any, 1), random_state=seed).fit(rows).cluster_centers_
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), ROUNDING)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -55,7 +55,11 @@ class PrototypeHead(ReadableHead):
         starts, owners = list[ndarray](), list[int]()
         for code in np.unique(truth).tolist():
             mine = np.unique(scaled[truth == code], axis=0)
-            found = KMeans(min(self.each, len(mine)), n_init=4, random_state=self.seed).fit(mine).cluster_centers_
+            found = (
+                KMeans(min(self.each, len(mine)), n_init=cast(Any, 4), random_state=self.seed)
+                .fit(mine)
+                .cluster_centers_
+            )
             starts.append(found)
             owners += [code] * len(found)
         owner, known = np.array(owners), torch.from_numpy(truth)

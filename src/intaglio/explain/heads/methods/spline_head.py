@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -126,7 +126,7 @@ def _curve(values: Float[ndarray, "m"], knots: int) -> SplineTransformer:
     """Splines of degree 1 with knots at different quantiles of the values."""
     places = np.unique(np.quantile(values, np.linspace(0, 1, knots)))
     apart = places[np.concatenate([[True], np.diff(places) > ROUNDING])]
-    return SplineTransformer(degree=1, knots=apart[:, None], extrapolation="linear").fit(values[:, None])
+    return cast(Any, SplineTransformer)(degree=1, knots=apart[:, None], extrapolation="linear").fit(values[:, None])
 
 
 def _basis(curves: Sequence[SplineTransformer], numbers: Float[ndarray, "m j"]) -> Float[ndarray, "m b"]:
