@@ -25,6 +25,7 @@ from intaglio.explain.blindspots.methods.channels import ChannelEnergies as Chan
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
+from intaglio.explain.heads.methods.concept_head import ConceptHead as ConceptHead
 from intaglio.causal.cate.methods.constant import ConstantEffect as ConstantEffect
 from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
 from intaglio.explain.words.methods.cross_attention import CrossAttention as CrossAttention
@@ -69,6 +70,7 @@ from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.audit.membership.methods.gsa import GSA as GSA
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
+from intaglio.explain.heads.methods.gated_places import GatedPlaces as GatedPlaces
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
@@ -104,6 +106,7 @@ from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
 from intaglio.causal.debias.methods.lcc import LinearCalibration as LinearCalibration
+from intaglio.explain.heads.methods.linear_head import LinearHead as LinearHead
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
@@ -147,6 +150,7 @@ from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.explain.concepts.methods.principal import PrincipalConcepts as PrincipalConcepts
 from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateFewShot
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
+from intaglio.explain.heads.methods.prototype_head import PrototypeHead as PrototypeHead
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
 from intaglio.causal.cate.methods.r_learner import RLearner as RLearner
@@ -163,6 +167,7 @@ from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.audit.unlearning.methods.retain import RetainTuning as RetainTuning
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.protect.purify.methods.round_trip import RoundTrip as RoundTrip
+from intaglio.explain.heads.methods.rule_tree import RuleTree as RuleTree
 from intaglio.runs.run import Run as Run
 from intaglio.shrink.methods.saq import SAQ as SAQ
 from intaglio.protect.methods.sds import SDS as SDS
@@ -185,6 +190,7 @@ from intaglio.audit.attribution.methods.cnn import SourceCNN as SourceCNN
 from intaglio.explain.concepts.methods.sae import SparseConcepts as SparseConcepts
 from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
+from intaglio.explain.heads.methods.spline_head import SplineHead as SplineHead
 from intaglio.protect.fingerprint.methods.stable_signature import StableSignature as StableSignature
 from intaglio.audit.components.methods.switched_off import SwitchedOff as SwitchedOff
 from intaglio.audit.components.methods.switched_on import SwitchedOn as SwitchedOn

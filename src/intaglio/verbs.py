@@ -283,6 +283,11 @@ VERBS: dict[str, Verb] = {
         "find alike pictures on which a classifier errs more than on others",
         Methods("explain.slices.methods"),
     ),
+    "explain heads": Verb(
+        "intaglio.commands.explain_heads:ExplainHeads",
+        "fit classifiers on frozen features that a person can follow, and tell what that costs",
+        Methods("explain.heads.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

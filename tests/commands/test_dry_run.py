@@ -46,6 +46,7 @@ LINES = {
     "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
+    "explain heads": "explain heads rule-tree --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",

@@ -65,6 +65,7 @@ from intaglio.explain.concepts.result import Concepts
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
 from intaglio.explain.features.result import FeatureProbes
+from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
@@ -955,6 +956,25 @@ def _probes_file(found: FeatureProbes, folder: Path) -> tuple[Numbers, Numbers]:
     return _probes(found), _probes(stored)
 
 
+def _fit_heads(method: Any, models: tuple[Any, ...], run: Run) -> HeadReadings:
+    images, labels = feature_scenes.labelled()
+    return method(LayerFeatures(explain_scenes.untrained(), "stages.0"), images, "light", labels["light"], run=run)
+
+
+def _read_heads(found: HeadReadings) -> Numbers:
+    answers = {name: torch.from_numpy(getattr(found, name)) for name in ("predicted", "linear", "sizes", "by_level")}
+    gates = torch.tensor([values for _, values in found.head.gates])
+    return {**answers, "gates": gates, "figures": torch.tensor([found.accuracy, found.difference, found.size])}
+
+
+def _heads_file(found: HeadReadings, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = HeadReadings.load(folder)
+    assert (stored.head, stored.statement, stored.warnings) == (found.head, found.statement, found.warnings)
+    return _read_heads(found), _read_heads(stored)
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -1020,6 +1040,7 @@ FAMILIES = {
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
+    "explain heads": Family(lambda folder: (), _fit_heads, _read_heads, _heads_file),
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),

@@ -36,6 +36,7 @@ MODELLESS = (
     "explain blindspots",
     "explain concepts",
     "explain slices",
+    "explain heads",
     "explain paths",
     "explain weights",
     "flow sample",

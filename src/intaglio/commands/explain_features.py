@@ -153,7 +153,7 @@ class ExplainFeatures(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def _kept(self, names: list[str]) -> None:
         """Raises `BadInput` where no label has pictures enough."""
-        from intaglio.explain.features.kept_labels import LEAST, kept_labels
+        from intaglio.explain.kept_labels import LEAST, kept_labels
 
         kept_labels(*self._texts(names), LEAST)
 

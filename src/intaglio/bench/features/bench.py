@@ -10,8 +10,8 @@ import numpy as np
 from intaglio.bench.kit.methods import default_methods
 from intaglio.explain.features.family import FeatureProbe
 from intaglio.explain.features.feature_cells import ProbedNetworks
-from intaglio.explain.features.probe_scores import difference_interval
 from intaglio.explain.features.result import FeatureProbes
+from intaglio.explain.probe_scores import difference_interval
 from intaglio.files import file_hash
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import load_encoder

@@ -6,8 +6,8 @@ import numpy as np
 
 from intaglio.explain.features.family import FeatureProbe
 from intaglio.explain.features.feature_cells import ProbedNetworks
-from intaglio.explain.features.kept_labels import KeptLabels
-from intaglio.explain.features.probe_scores import plain_answers
+from intaglio.explain.kept_labels import KeptLabels
+from intaglio.explain.probe_scores import plain_answers
 from intaglio.images.image_set import ImageSet
 from intaglio.randomness import numpy_generator
 from intaglio.runs.time_plan import TimePlan

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.features.feature_cells import CellFeatures, FeatureCell, ProbedNetworks
-from intaglio.explain.features.kept_labels import LEAST, KeptLabels, kept_labels
 from intaglio.explain.features.label_probes import LabelProbes
-from intaglio.explain.features.probe_scores import (
+from intaglio.explain.features.result import FeatureProbes
+from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
+from intaglio.explain.probe_scores import (
     CellAnswers,
     balanced_accuracy,
     cell_answers,
@@ -23,7 +24,6 @@ from intaglio.explain.features.probe_scores import (
     plain_answers,
     shuffled,
 )
-from intaglio.explain.features.result import FeatureProbes
 from intaglio.images.image_set import ImageSet
 from intaglio.models.capabilities import check_needs
 from intaglio.runs.picture_batches import content_order

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from intaglio.explain.features.feature_cells import FeatureCell
-from intaglio.explain.features.probe_scores import balanced_accuracy, balanced_interval
+from intaglio.explain.probe_scores import balanced_accuracy, balanced_interval
 from intaglio.metrics.statistics.interval import Interval
 
 

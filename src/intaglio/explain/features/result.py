@@ -13,17 +13,14 @@ from torch import Tensor
 
 from intaglio.explain.features.feature_cells import FeatureCell
 from intaglio.explain.features.label_probes import LabelProbes
+from intaglio.explain.kept_labels import few_warnings
 from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "probes.safetensors", "probes.csv"
 COLUMNS = ["cell", "label", "site", "timestep", "features", "accuracy", "low", "high", "shuffled", "strength"]
 ARRAYS = ("truth", "groups", "folds", "predicted", "chosen")
-FEW = 10
-"""Pictures of a label below which its share of right answers is said to rest on few."""
 LEVEL = 0.05
 """Of the comparison with shuffled labels."""
-SHOWN = 5
-"""Labels that a warning names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,19 +161,7 @@ def _statement(one: LabelProbes) -> str:
 
 def _warnings(one: LabelProbes, grouped: bool) -> list[str]:
     """Sentences about one column."""
-    found = []
-    if one.dropped:
-        few = ", ".join(f"{name} ({count})" for name, count in one.dropped[:SHOWN])
-        more = f" and {len(one.dropped) - SHOWN} more" if len(one.dropped) > SHOWN else ""
-        what = "too few groups of pictures" if grouped else "too few pictures"
-        found.append(f"labels of {one.column} with {what} are left out: {few}{more}")
-    scarce = [(name, count) for name, count in zip(one.classes, one.counts, strict=True) if count < FEW]
-    if scarce:
-        few = ", ".join(f"{name} ({count})" for name, count in scarce[:SHOWN])
-        found.append(
-            f"some labels of {one.column} have fewer than {FEW} pictures: {few}; their share of right answers, which "
-            "weighs as much as any other's, rests on those"
-        )
+    found = few_warnings(one.column, one.classes, one.counts, one.dropped, grouped)
     if one.p is None:
         found.append(f"nothing says how often {one.column} would be named right by chance; give --shuffles 20 or more")
     elif 1 / (1 + len(one.shuffles)) > LEVEL and one.p <= 1 / (1 + len(one.shuffles)):

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import file_hash
 from intaglio.metrics.quality import ssim
-from intaglio.metrics.similarity.encoder import ARCHITECTURE, EMBEDDED, load_encoder, metadata
+from intaglio.metrics.similarity.encoder import ARCHITECTURE, EMBEDDED, Encoder, load_encoder, metadata
 from intaglio.metrics.similarity.local_networks import Preprocessing, resized, torchscript, vision_transformer
 
 PICTURES_AT_ONCE = 64
@@ -83,6 +83,17 @@ def check_descriptors(similarity: Similarity, pixels: Float[Tensor, "n 3 h w"], 
             similarity.embed(pixels)
     except NoDescriptorError as error:
         raise NoDescriptorError(error.encoder, error.indices, names) from None
+
+
+@dataclass(frozen=True, eq=False)
+class ResizingEncoder:
+    """Encoder that takes pictures of any side."""
+
+    encoder: Encoder
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Descriptors [n, d] of pictures [n, 3, h, w] in [0, 1]."""
+        return self.encoder(resized(pixels, (self.encoder.size, self.encoder.size), "bilinear"))
 
 
 @dataclass(frozen=True)
@@ -182,5 +193,4 @@ def load_similarity(
 
 def _embedded(path: Path, name: str, device: torch.device) -> Embedding:
     encoder = load_encoder(path, device)
-    side = (encoder.size, encoder.size)
-    return Embedding(name, file_hash(path), lambda pixels: encoder(resized(pixels, side, "bilinear")), device)
+    return Embedding(name, file_hash(path), ResizingEncoder(encoder), device)

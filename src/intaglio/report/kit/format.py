@@ -33,6 +33,7 @@ VERBS = {
     "explain paths": "Paths through a classifier",
     "explain words": "Words of a prompt",
     "explain features": "Labels read from features",
+    "explain heads": "A head that can be read",
     "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",

@@ -5,7 +5,7 @@ import feature_scenes
 from intaglio.explain.features import family
 from intaglio.explain.features.feature_cells import ProbedNetworks
 from intaglio.explain.features.methods.pixels import PixelProbe
-from intaglio.explain.features.probe_scores import balanced_accuracy, plain_answers
+from intaglio.explain.probe_scores import balanced_accuracy, plain_answers
 from intaglio.runs.picture_batches import content_order
 
 SMALL = {"folds": 3, "strengths": (0.1,), "shuffles": 3, "batch": 8}

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from intaglio.errors import BadInput
-from intaglio.explain.features.kept_labels import kept_labels
-from intaglio.explain.features.probe_scores import (
+from intaglio.explain.kept_labels import kept_labels
+from intaglio.explain.probe_scores import (
     CellAnswers,
     balanced_accuracy,
     balanced_interval,

@@ -1,4 +1,4 @@
-"""Labels of pictures that are probed: those that enough pictures have."""
+"""Labels of pictures that are read: those that enough pictures have."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,10 @@ from intaglio.printable import one_line
 
 LEAST = 5
 """Pictures of a label, or groups that have it, below which it is dropped."""
+FEW = 10
+"""Pictures of a label below which its share of right answers is said to rest on few."""
+SHOWN = 5
+"""Labels that a warning names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +69,31 @@ def _kept(column: str, texts: Sequence[str], groups: Sequence[str] | None, least
     codes = np.array([place[texts[k]] for k in rows], np.int64)
     own = np.unique([named[k] for k in rows], return_inverse=True)[1] if rows else codes
     return KeptLabels(column, tuple(classes), np.array(rows, np.int64), codes, own.astype(np.int64), tuple(dropped))
+
+
+def few_warnings(
+    column: str, classes: Sequence[str], counts: Sequence[int], dropped: Sequence[tuple[str, int]], grouped: bool
+) -> list[str]:
+    """Sentences about labels that were left out, and about those of few pictures.
+
+    Args:
+        column: of the labels.
+        classes: those that are read.
+        counts: their pictures.
+        dropped: labels that are left out, and their pictures.
+        grouped: whether groups of pictures are given.
+    """
+    found = []
+    if dropped:
+        few = ", ".join(f"{name} ({count})" for name, count in dropped[:SHOWN])
+        more = f" and {len(dropped) - SHOWN} more" if len(dropped) > SHOWN else ""
+        what = "too few groups of pictures" if grouped else "too few pictures"
+        found.append(f"labels of {column} with {what} are left out: {few}{more}")
+    scarce = [(name, count) for name, count in zip(classes, counts, strict=True) if count < FEW]
+    if scarce:
+        few = ", ".join(f"{name} ({count})" for name, count in scarce[:SHOWN])
+        found.append(
+            f"some labels of {column} have fewer than {FEW} pictures: {few}; their share of right answers, which "
+            "weighs as much as any other's, rests on those"
+        )
+    return found

@@ -5,7 +5,7 @@ mean and scale of features, the strength of regularisation, the cell of features
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,19 @@ def difference_interval(truth: Codes, first: Codes, second: Codes, groups: Codes
     mine, counts = _by_group(truth, first == truth, groups)
     others, _ = _by_group(truth, second == truth, groups)
     return interval(lambda drawn: _recalls(mine - others, counts, drawn), [np.arange(len(mine))], batch=AT_ONCE)
+
+
+def resampled_interval(
+    truth: Codes, answers: Sequence[Codes], groups: Codes, told: Callable[[Float[ndarray, "a b"]], ndarray]
+) -> Interval:
+    """95% interval of what `told` makes of the balanced accuracies [a, b] of a rows of answers in b resamples."""
+    counted = [_by_group(truth, one == truth, groups) for one in answers]
+    groups_of = [np.arange(len(counted[0][0]))]
+    return interval(
+        lambda drawn: told(np.array([_recalls(hits, counts, drawn) for hits, counts in counted])),
+        groups_of,
+        batch=AT_ONCE,
+    )
 
 
 def _by_group(truth: Codes, right: ndarray, groups: Codes) -> tuple[Float[ndarray, "g k"], Float[ndarray, "g k"]]:

@@ -1,0 +1,1 @@
+"""Heads that a person can read: classifiers on a network's frozen features, beside a linear one."""
