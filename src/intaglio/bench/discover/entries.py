@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from intaglio.errors import BadInput
-from intaglio.verbs import PACKAGE, VERBS, Method
+from intaglio.method_files import PACKAGE
+from intaglio.verbs import VERBS, Method
 
 Role = Literal["ours", "peer", "baseline"]
 ROOM = "intaglio.bench.discover"

@@ -179,7 +179,7 @@ class ReadableHead(ABC):
         }
 
     def _explained(self, places: Places, kept: KeptLabels, names: Sequence[str], run: Run, key: str) -> HeadExplanation:
-        """What a head of all pictures is made of."""
+        """The explanation of a head of all pictures."""
         stored = run.recorded("head").get("all")
         with run.progress(1, "head of all pictures", int(stored is not None and stored["key"] == key)) as progress:
             if stored is None or stored["key"] != key:

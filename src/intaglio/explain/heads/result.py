@@ -99,7 +99,7 @@ class HeadReadings(StoredTable):
 
     @property
     def difference(self) -> float:
-        """How much further the head is than the linear one."""
+        """The lead of the head over the linear one."""
         return self.accuracy - self.linear_accuracy
 
     @cached_property

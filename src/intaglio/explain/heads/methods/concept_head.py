@@ -67,7 +67,7 @@ class ConceptHead(ReadableHead):
 
 
 def centre_count(rows: Float[ndarray, "r d"], most: int) -> int:
-    """How many centres the rows allow: half as many as differ, at most `most`."""
+    """Count of the centres that the rows allow: half as many as differ, at most `most`."""
     return min(most, len(np.unique(rows, axis=0)) // 2)
 
 
