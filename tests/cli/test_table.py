@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 import intaglio
-from intaglio import verbs
+from intaglio import method_files, verbs
 from intaglio.cli import main
 from intaglio.commands.kit import dispatch
 from intaglio.commands.kit.source_settings import Declared, Module, default_of, load, settings_of
@@ -101,14 +101,14 @@ GOOD = "@dataclass(frozen=True)\nclass Good({base}):\n    {doc}\n"
     ],
 )
 def test_the_first_sentence_of_the_docstring_is_the_summary(tmp_path, monkeypatch, doc, summary):
-    monkeypatch.setattr(verbs, "PACKAGE", tmp_path)
+    monkeypatch.setattr(method_files, "PACKAGE", tmp_path)
     (tmp_path / "room").mkdir()
     (tmp_path / "room" / "so_good.py").write_text(GOOD.format(base="Base", doc=doc))
     assert dict(verbs.Methods("room")) == {"so-good": verbs.Method("intaglio.room.so_good:Good", summary)}
 
 
 def test_a_file_that_is_no_method_says_why_and_touches_no_other(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(verbs, "PACKAGE", tmp_path)
+    monkeypatch.setattr(method_files, "PACKAGE", tmp_path)
     (tmp_path / "room").mkdir()
     good = GOOD.format(base="Base", doc='"""Good: a method."""')
     (tmp_path / "room" / "good.py").write_text(good)
