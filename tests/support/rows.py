@@ -36,6 +36,7 @@ MODELLESS = (
     "explain blindspots",
     "explain concepts",
     "explain paths",
+    "explain surrogate",
     "explain weights",
     "flow sample",
     "protect certify",
