@@ -93,7 +93,8 @@ def read_rows(features: Path, predictions: Path) -> BlackBoxRows:
 
 
 def _classes(answers: NamedRows) -> tuple[str, ...]:
-    return answers.columns if len(answers.columns) > 1 else (answers.columns[0], f"not {answers.columns[0]}")
+    name, *others = answers.columns
+    return (name, *others) if others else (name, f"not {name}")
 
 
 def _probabilities(answers: NamedRows) -> Float[ndarray, "n k"]:
