@@ -49,6 +49,7 @@ from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.explain.slices.methods.domino import Domino as Domino
+from intaglio.explain.surrogate.methods.drawn_columns import DrawnColumns as DrawnColumns
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.explain.paths.methods.interventions import EdgeInterventions as EdgeInterventions
@@ -139,6 +140,7 @@ from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
 from intaglio.shrink.methods.pv_tuning import PVTuning as PVTuning
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.explain.methods.integrated_gradients import PathGradients as PathGradients
+from intaglio.explain.surrogate.methods.permutation_only import PermutationOnly as PermutationOnly
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
@@ -147,6 +149,7 @@ from intaglio.explain.features.methods.pixels import PixelProbe as PixelProbe
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
+from intaglio.explain.surrogate.methods.principal_columns import PrincipalColumns as PrincipalColumns
 from intaglio.explain.concepts.methods.principal import PrincipalConcepts as PrincipalConcepts
 from intaglio.protect.private.methods.few_shot import PrivateFewShot as PrivateFewShot
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
@@ -211,6 +214,7 @@ from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
 from intaglio.causal.debias.methods.tweedie import TweedieCorrection as TweedieCorrection
+from intaglio.explain.surrogate.methods.two_phase import TwoPhaseSurrogate as TwoPhaseSurrogate
 from intaglio.causal.debias.methods.naive import UncorrectedPredictions as UncorrectedPredictions
 from intaglio.audit.unlearning.methods.uce import UnifiedConceptEditing as UnifiedConceptEditing
 from intaglio.audit.unlearning.attack.methods.unlearn_diff_atk import UnlearnDiffAtk as UnlearnDiffAtk

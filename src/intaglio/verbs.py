@@ -175,6 +175,11 @@ VERBS: dict[str, Verb] = {
         "tell how much of the difference between two prompts goes through each part of a denoiser",
         Methods("explain.components.methods"),
     ),
+    "explain surrogate": Verb(
+        "intaglio.commands.explain_surrogate:ExplainSurrogate",
+        "say what a black box says by a few rules on a few of many features",
+        Methods("explain.surrogate.methods"),
+    ),
     "explain paths": Verb(
         "intaglio.commands.explain_paths:ExplainPaths",
         "find the edges between a network's filters by which a class's score comes about",

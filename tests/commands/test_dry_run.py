@@ -51,6 +51,7 @@ LINES = {
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
     "explain paths": "explain paths interventions --images {pictures}",
+    "explain surrogate": "explain surrogate two-phase --features {rows} --predictions {said}",
     "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
     "explain": "explain lima --images {pictures} --cut grid",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
@@ -92,6 +93,9 @@ def places(tmp_path_factory):
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
     units = [f"u{k},{row[0]},{k % 2},{row[1]}" for k, row in enumerate(random.standard_normal((60, 2)))]
     (root / "trial.csv").write_text("\n".join(["picture,outcome,treated,a", *units]))
+    numbered = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 2))]
+    (root / "rows.csv").write_text("\n".join(["picture,a,b", *(f"u{k},{line}" for k, line in enumerate(numbered))]))
+    (root / "said.csv").write_text("\n".join(["picture,x", *(f"u{k},{k % 2}" for k in range(60))]))
     KeptKey(
         MarkKey.of_seed(0), "tree-ring", {"inversion_steps": 20, "radius": 0.25, "pattern": "noise", "channels": ()}
     ).save(root / "key.json")
@@ -102,6 +106,8 @@ def places(tmp_path_factory):
         "answers": root / "a.csv",
         "key": root / "key.json",
         "table": root / "t.csv",
+        "rows": root / "rows.csv",
+        "said": root / "said.csv",
         "trial": root / "trial.csv",
         "base": base,
         "suspect": suspect,

@@ -22,6 +22,7 @@ import inference_scenes
 import merge_scenes
 import private_scenes
 import slice_scenes
+import surrogate_scenes
 import tiny
 from audit_scenes import audited
 from bias_scenes import bias_judge
@@ -70,6 +71,7 @@ from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
 from intaglio.explain.slices.result import ErrorSlices
+from intaglio.explain.surrogate.result import SurrogateRules
 from intaglio.explain.weights.kernel_layers import kernel_layers
 from intaglio.explain.weights.result import KernelReadings
 from intaglio.explain.words.result import WordMaps
@@ -819,6 +821,22 @@ def _found_paths_file(found: ClassGraph, folder: Path) -> tuple[Numbers, Numbers
     return _found_paths(found), _found_paths(ClassGraph.load(folder))
 
 
+def _fit_surrogate(method: Any, models: tuple[Any, ...], run: Run) -> SurrogateRules:
+    return method(surrogate_scenes.small(), run=run)
+
+
+def _surrogate(found: SurrogateRules) -> Numbers:
+    fidelity, counts = dataclasses.astuple(found.fidelity), [[one.fitted, one.rows, one.right] for one in found.rules]
+    told = [*fidelity, found.forest, found.ceiling, found.agreement, *(one.distance for one in found.counterfactuals)]
+    return {**found._parts()[0], "counts": torch.tensor(counts), "told": torch.tensor(told)}
+
+
+def _surrogate_file(found: SurrogateRules, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _surrogate(found), _surrogate(SurrogateRules.load(folder))
+
+
 def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
     images = explain_scenes.pictures(7)
     labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
@@ -1044,6 +1062,7 @@ FAMILIES = {
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
+    "explain surrogate": Family(lambda folder: (), _fit_surrogate, _surrogate, _surrogate_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),
     "explain slices": Family(lambda folder: (), _find_slices, _slices, _slices_file),

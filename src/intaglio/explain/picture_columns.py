@@ -5,6 +5,7 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,33 @@ def read_features(path: Path, names: Sequence[str]) -> Features:
         bad = next(name for name, row in zip(names, picked, strict=True) if not np.isfinite(row).all())
         raise BadInput(f"{path} has a number that is not finite in the row of {one_line(bad)}; give finite ones")
     return features
+
+
+@dataclass(frozen=True, eq=False)
+class NamedRows:
+    """Numbers with names of their rows and columns."""
+
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: Features
+
+
+def read_named_rows(path: Path) -> NamedRows:
+    """All rows of a table as `read_features` takes it; columns of an `.npz` are called `feature 0`, `feature 1`, ...
+
+    Raises `BadInput` for a file that is no such table, and for what is no finite number.
+    """
+    if path.suffix.lower() == ".npz":
+        names, rows = _read_archive(path)
+        columns = [f"feature {k}" for k in range(rows.shape[1])]
+    else:
+        table = _read_rows(path)
+        names, columns = list(table), list(next(iter(table.values())))
+        rows = np.stack([_numbers(row, name, path) for name, row in table.items()])
+    if not np.isfinite(rows).all():
+        bad = names[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
+        raise BadInput(f"{path} has a number that is not finite in the row of {one_line(bad)}; give finite ones")
+    return NamedRows(tuple(names), tuple(columns), rows)
 
 
 def read_labels(path: Path, names: Sequence[str]) -> dict[str, list[str]]:

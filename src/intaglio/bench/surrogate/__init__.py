@@ -1,0 +1,1 @@
+"""The bench of surrogates of a black box."""
