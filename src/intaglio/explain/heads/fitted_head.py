@@ -20,7 +20,7 @@ Places = Float[ndarray, "m p d"]
 
 @dataclass(frozen=True)
 class HeadExplanation:
-    """What a head is made of, for people: a table, pictures under headings, and heat maps."""
+    """Make-up of a head, for people: a table, pictures under headings, and heat maps."""
 
     text: str
     """Sentence above the table."""
@@ -54,11 +54,11 @@ class FittedHead(ABC):
 
     @abstractmethod
     def sizes(self, places: Places) -> Float[ndarray, "m"]:
-        """How many numbers a person reads to see why a picture is named so."""
+        """Count of the numbers that a person reads to see why a picture is named so."""
 
     @abstractmethod
     def explained(self, places: Places, names: Sequence[str], truth: Codes, classes: Sequence[str]) -> HeadExplanation:
-        """What the head is made of, shown by pictures, which may be those that it was fitted to."""
+        """Make-up of the head, shown by pictures, which may be those that it was fitted to."""
 
     def by_level(self, places: Places) -> Sequence[Codes]:
         """Answers at each of the method's levels; none where it has none."""

@@ -43,7 +43,7 @@ class HeadReadings(StoredTable):
     """Family of self-interpretable networks: attribution, function, concept, prototype or rule."""
     reading: str
     features_of: str
-    """What the features are, in words."""
+    """Of the features, in words."""
     column: str
     """Of the labels."""
     classes: tuple[str, ...]
@@ -70,7 +70,7 @@ class HeadReadings(StoredTable):
     by_level: Int[ndarray, "l m"]
     """Answers at each level."""
     head: HeadExplanation
-    """What the head of all pictures is made of."""
+    """Make-up of the head of all pictures."""
 
     @property
     def heading(self) -> str:
@@ -99,7 +99,7 @@ class HeadReadings(StoredTable):
 
     @property
     def difference(self) -> float:
-        """How much further the head is than the linear one."""
+        """Lead of the head over the linear one."""
         return self.accuracy - self.linear_accuracy
 
     @cached_property

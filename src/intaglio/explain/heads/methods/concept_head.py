@@ -67,7 +67,7 @@ class ConceptHead(ReadableHead):
 
 
 def centre_count(rows: Float[ndarray, "r d"], most: int) -> int:
-    """How many centres the rows allow: half as many as differ, at most `most`."""
+    """Count of centres that the rows allow: half as many as differ, at most `most`."""
     return min(most, len(np.unique(rows, axis=0)) // 2)
 
 
@@ -122,7 +122,7 @@ class _Concepts(FittedHead):
     heads: tuple[Any, ...]
     """One a sparsity."""
     told: int
-    """Which of them answers."""
+    """Place of the one that answers."""
 
     def predict(self, places: Places) -> Codes:
         """See the contract."""
