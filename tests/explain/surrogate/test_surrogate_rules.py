@@ -10,10 +10,10 @@ from intaglio.errors import BadInput
 from intaglio.explain.surrogate.black_box_rows import read_rows
 from intaglio.explain.surrogate.column_clusters import clustered
 from intaglio.explain.surrogate.fast_model import FastModel, permutation_drops
-from intaglio.explain.surrogate.fidelity import counts_of, fidelity_of, knee
 from intaglio.explain.surrogate.leaf_rules import fitted_tree, leaf_rules, nearest_crossing
 from intaglio.explain.surrogate.methods.two_phase import TwoPhaseSurrogate
 from intaglio.explain.surrogate.result import SurrogateRules
+from intaglio.explain.surrogate.rule_fidelity import counts_of, fidelity_of, knee
 from intaglio.runs.tensors import write_state
 
 

@@ -43,7 +43,7 @@ class ReadableHead(ABC):
     kind: ClassVar[Kind]
     """The family of self-interpretable networks that it is of."""
     reading: ClassVar[str]
-    """What the numbers are that a person reads for one picture."""
+    """Of the numbers that a person reads for one picture, in words."""
     levels: ClassVar[tuple[float, ...]] = ()
     """Shares of numbers left out at which it is asked too; none where it has no such choice."""
 

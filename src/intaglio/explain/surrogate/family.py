@@ -16,9 +16,9 @@ from intaglio.errors import require
 from intaglio.explain.surrogate.black_box_rows import Ask, BlackBoxRows
 from intaglio.explain.surrogate.column_clusters import clustered
 from intaglio.explain.surrogate.fast_model import FastModel, permutation_drops
-from intaglio.explain.surrogate.fidelity import counts_of, fidelity_of, knee
 from intaglio.explain.surrogate.leaf_rules import LeafRule, fitted_tree, leaf_rules, nearest_crossing, place_of
 from intaglio.explain.surrogate.result import ChosenFeature, Counterfactual, SurrogateRules
+from intaglio.explain.surrogate.rule_fidelity import counts_of, fidelity_of, knee
 from intaglio.randomness import numpy_generator
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -33,7 +33,7 @@ ASKED_ROWS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class RankedColumns:
     """Features to choose from, one of each cluster, of the rows that a surrogate is fitted to."""
 
     features: Float[ndarray, "n c"]
@@ -76,7 +76,7 @@ class SurrogateChooser(ABC):
 
     Features with |r| > `alike` are one cluster, in which the one that goes most with an answer stands for all. A
     regression tree is fitted to the black box's probabilities on the first k candidates; k is the knee of its fidelity
-    in folds of the fitted rows, the least count with 0.95 of the largest. Fidelity is on held-out rows,
+    in folds of the fitted rows, the least count with 0.95 of the largest. RuleFidelity is on held-out rows,
     R^2 = 1 - sum |p - q|^2 / sum |p - mean|^2, with probabilities p of the black box and q of the tree.
     Leaves are rules, with support and precision on held-out rows. A counterfactual is the smallest change, in
     deviations, that takes a row into a leaf of another class.
@@ -120,7 +120,7 @@ class SurrogateChooser(ABC):
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1, not {self.seed}")
 
     @abstractmethod
-    def scores(self, candidates: Candidates) -> Mapping[str, Float[ndarray, "c"]]:
+    def scores(self, candidates: RankedColumns) -> Mapping[str, Float[ndarray, "c"]]:
         """Scores of the candidates by their names in words, the larger the more a feature tells; their ranks are
         averaged.
         """
@@ -145,7 +145,7 @@ class SurrogateChooser(ABC):
             parts.advance = progress.advance
             members = tuple(np.flatnonzero(belongs == k) for k in range(len(chosen)))
             given = rows.features[fitted]
-            candidates = Candidates(given[:, chosen], answers, given, members, rows.ask, self.trees, self.seed)
+            candidates = RankedColumns(given[:, chosen], answers, given, members, rows.ask, self.trees, self.seed)
             scores = parts.of("ranking", lambda: {k: v.tolist() for k, v in self.scores(candidates).items()})
             order = order_of({name: np.array(one) for name, one in scores.items()})
             curve = {k: parts.of(f"curve {k}", lambda k=k: self._validated(candidates, order[:k])) for k in counts}
@@ -165,8 +165,8 @@ class SurrogateChooser(ABC):
         cut = count - max(2, round(self.held_out * count))
         return np.sort(order[:cut]), np.sort(order[cut:])
 
-    def _validated(self, candidates: Candidates, columns: Int[ndarray, "c"]) -> float:
-        """Fidelity of trees of the first features to rows of folds that they were not fitted to."""
+    def _validated(self, candidates: RankedColumns, columns: Int[ndarray, "c"]) -> float:
+        """RuleFidelity of trees of the first features to rows of folds that they were not fitted to."""
         features, answers = candidates.features[:, columns], candidates.answers
         places = np.arange(len(answers)) % FOLDS
         found, means = np.empty(answers.shape), np.empty(answers.shape)
@@ -184,7 +184,7 @@ class SurrogateChooser(ABC):
         columns: Int[ndarray, "c"],
         label: str,
     ) -> float:
-        """Fidelity of a forest of some columns on held-out rows."""
+        """RuleFidelity of a forest of some columns on held-out rows."""
         answers = rows.probabilities
         model = FastModel(rows.features[fitted][:, columns], answers[fitted], self.trees, self.seed, label)
         told = model(rows.features[held][:, columns])
@@ -194,7 +194,7 @@ class SurrogateChooser(ABC):
     def _result(
         self,
         rows: BlackBoxRows,
-        candidates: Candidates,
+        candidates: RankedColumns,
         columns: Int[ndarray, "k"],
         taken: Int[ndarray, "k"],
         told: Mapping[str, Any],
@@ -267,7 +267,7 @@ class SurrogateChooser(ABC):
 
 
 def order_of(scores: Mapping[str, Float[ndarray, "c"]]) -> Int[ndarray, "c"]:
-    """Candidates by the mean of their ranks under each score, the largest first; among equal ones the earlier."""
+    """RankedColumns by the mean of their ranks under each score, the largest first; among equal ones the earlier."""
     ranks = [rankdata(-one) for one in scores.values()]
     return np.argsort(np.mean(ranks, 0), kind="stable")
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from intaglio.explain.surrogate.fidelity import Fidelity
 from intaglio.explain.surrogate.leaf_rules import LeafRule
+from intaglio.explain.surrogate.rule_fidelity import RuleFidelity
 from intaglio.files import atomic_write
 from intaglio.runs.stored_table import StoredTable
 from intaglio.runs.tables import rows_csv
@@ -27,7 +27,7 @@ PLAIN = ("method", "reading", "classes", "wide", "clusters", "gathered", "alike"
          "forest", "ceiling", "agreement")  # fmt: skip
 """Fields of plain values."""
 LOW, KEPT, FEW, CROWDED = 0.5, 0.9, 200, 0.5
-"""Fidelity, share of a forest's fidelity, rows, and share of features with others alike, of which warnings are."""
+"""RuleFidelity, share of a forest's fidelity, rows, and share of features with others alike, of which warnings are."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class SurrogateRules(StoredTable):
     """Counts of features, and the fidelity of trees on them in folds of the fitted rows."""
     fitted: int
     held_out: int
-    fidelity: Fidelity
+    fidelity: RuleFidelity
     """Of the tree to held-out rows."""
     forest: float
-    """Fidelity of a forest on the chosen features."""
+    """RuleFidelity of a forest on the chosen features."""
     ceiling: float
-    """Fidelity of a forest on all features."""
+    """RuleFidelity of a forest on all features."""
     agreement: float
     """Share of the held-out rows to which the tree gives the black box's class."""
 
@@ -260,5 +260,5 @@ class SurrogateRules(StoredTable):
         curve = tuple((int(count), value) for count, value in tensors["curve"].tolist())
         return cls(
             **plain, features=features, rules=rules, counterfactuals=changes, curve=curve,
-            fidelity=Fidelity(**about["fidelity"]),
+            fidelity=RuleFidelity(**about["fidelity"]),
         )  # fmt: skip

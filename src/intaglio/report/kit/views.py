@@ -295,14 +295,6 @@ class ConceptPage(Page):
     further: tuple[str, PageTable] | None = None  # a second table, with the text above it
 
 
-@dataclass(frozen=True, kw_only=True)
-class TablesPage(Page):
-    """Several tables, each with the text above it; rows may be none."""
-
-    tables: Sequence[tuple[str, PageTable]]
-    limits: Sequence[Row]
-
-
 @dataclass(frozen=True)
 class BoxView:
     """One box of a map: its text, and those of the boxes that it falls into."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from intaglio.explain.surrogate.result import CHANGES, RULES, SurrogateRules
 from intaglio.report.kit.format import count, decimal, rate_text, title
-from intaglio.report.kit.views import Key, PageTable, Row, TablesPage
+from intaglio.report.kit.tables_view import TablesPage
+from intaglio.report.kit.views import Key, PageTable, Row
 from intaglio.runs.read import RunData
 
 MOST_ALIKE = 3

@@ -1,7 +1,7 @@
 """constant: one effect for all units."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from intaglio.causal.cate.trial_units import TrialUnits
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantEffect(EffectLearner):
-    """The mean effect of the other folds for every unit; a baseline.
+    """The mean effect of the other folds for every unit.
 
     It ranks no unit before another: where a learner's effects have a larger error than this one's, they are worse than
     none.
     """
 
-    role: ClassVar = "baseline"
+    role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "the mean effect on units of the other folds"
 
     def fit(self, units: TrialUnits) -> Effects:

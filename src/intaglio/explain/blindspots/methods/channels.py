@@ -12,7 +12,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelEnergies(BlindSpotFinder):
-    """Single channels of the layer in the place of concepts; a baseline.
+    """Single channels of the layer in the place of concepts.
 
     Codes are the channels' numbers, those below 0 put to 0. Nothing is learnt.
     """

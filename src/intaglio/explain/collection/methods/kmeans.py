@@ -17,7 +17,7 @@ from intaglio.explain.collection.merge_tree import Members, MergeTree, halves, n
 
 @dataclass(frozen=True, kw_only=True)
 class KMeansMap(CollectionMapper):
-    """Boxes of k-means, and of k-means again inside each box; a baseline.
+    """Boxes of k-means, and of k-means again inside each box.
 
     K centres are moved until the sum of squared Euclidean distances of the features to the nearest is least, the best
     of four starts; so are K of each box, until boxes are single pictures. A group's height is the root of the sum of

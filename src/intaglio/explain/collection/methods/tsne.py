@@ -16,7 +16,7 @@ from intaglio.explain.collection.merge_tree import Members, MergeTree, halves, n
 
 @dataclass(frozen=True, kw_only=True)
 class TSNEMap(CollectionMapper):
-    """A grid over the plane of t-SNE, its cells equally full; a baseline.
+    """A grid over the plane of t-SNE, its cells equally full.
 
     Features are projected to two numbers by t-SNE; the plane is halved at the median across its wider extent, and each
     half again, down to single pictures. A cell's height is its number of pictures, so that cells are opened evenly.

@@ -15,7 +15,7 @@ from intaglio.models.capabilities import Encodes
 
 @dataclass(frozen=True, kw_only=True)
 class LatentProbe(FeatureProbe):
-    """Labels read from the latents of a model's autoencoder; a baseline.
+    """Labels read from the latents of a model's autoencoder.
 
     Features are the means of the latents' c channels over `side` x `side` cells, c side^2 numbers a picture: all that
     the denoiser is given, without what it makes of it.

@@ -18,7 +18,7 @@ DESCRIPTOR, HEAD = FeatureCell("descriptor"), FeatureCell("input of the head")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkProbe(FeatureProbe):
-    """Labels read from an encoder's descriptors or a classifier's layers; a baseline.
+    """Labels read from an encoder's descriptors or a classifier's layers.
 
     Of an encoder the features are its descriptors, of unit length. Of a classifier they are the maps of each layer,
     averaged over `pool` x `pool` cells, and the numbers that its head takes. A classifier that was trained on the very

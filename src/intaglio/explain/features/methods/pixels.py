@@ -14,7 +14,7 @@ from intaglio.images.image_set import ImageSet
 
 @dataclass(frozen=True, kw_only=True)
 class PixelProbe(FeatureProbe):
-    """Labels read from the pixels, averaged over a coarse grid; a baseline.
+    """Labels read from the pixels, averaged over a coarse grid.
 
     Features are the means of the three colours over `side` x `side` cells, 3 side^2 numbers a picture. What they tell,
     no network is needed for.

@@ -16,7 +16,7 @@ from intaglio.explain.probe_scores import Codes
 
 @dataclass(frozen=True, kw_only=True)
 class LinearHead(ReadableHead):
-    """Logistic regression on the mean features; a baseline.
+    """Logistic regression on the mean features.
 
     Features x [d] are scaled to mean 0 and deviation 1; the logit of class k is w_k . x + b_k, and a person who wants
     to know why a picture is named so reads its d terms. The strength of the L2 penalty is chosen within the pictures

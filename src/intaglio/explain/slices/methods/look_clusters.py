@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -15,12 +15,12 @@ from intaglio.explain.slices.judged_rows import JudgedRows
 
 @dataclass(frozen=True, kw_only=True)
 class LookClusters(SliceFinder):
-    """Clusters of pictures by k-means on features alone; a baseline.
+    """Clusters of pictures by k-means on features alone.
 
     Those with most errors beyond their share; classes are not known to the clustering.
     """
 
-    role: ClassVar = "baseline"
+    role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "a cluster of looks"
 
     clusters: int = 25

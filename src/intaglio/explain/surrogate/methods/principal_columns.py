@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.explain.surrogate.family import Candidates, SurrogateChooser
+from intaglio.explain.surrogate.family import RankedColumns, SurrogateChooser
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalColumns(SurrogateChooser):
-    """A small tree on features that have the largest part in each principal component; a baseline.
+    """A small tree on features that have the largest part in each principal component.
 
     Features are scaled to mean 0 and deviation 1. Of the first component the feature of the largest loading is taken,
     then of the second among the others, and so on for the first `most` or `count`. The black box is not asked: what
@@ -23,7 +23,7 @@ class PrincipalColumns(SurrogateChooser):
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "the principal component that they have the largest part in"
 
-    def scores(self, candidates: Candidates) -> Mapping[str, Float[ndarray, "c"]]:
+    def scores(self, candidates: RankedColumns) -> Mapping[str, Float[ndarray, "c"]]:
         """See the class."""
         values = candidates.features.astype(np.float64)
         values = (values - values.mean(0)) / values.std(0)

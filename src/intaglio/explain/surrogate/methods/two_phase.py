@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.errors import require
-from intaglio.explain.surrogate.family import Candidates, SurrogateChooser
+from intaglio.explain.surrogate.family import RankedColumns, SurrogateChooser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,6 @@ class TwoPhaseSurrogate(SurrogateChooser):
         super().__post_init__()
         require(self.permutations >= 1, f"permutations must be at least 1, not {self.permutations}")
 
-    def scores(self, candidates: Candidates) -> Mapping[str, Float[ndarray, "c"]]:
+    def scores(self, candidates: RankedColumns) -> Mapping[str, Float[ndarray, "c"]]:
         """See the class."""
         return {"probing": candidates.model.impurity, "perturbing": candidates.drops(self.permutations)}

@@ -9,7 +9,7 @@ from intaglio.explain.weights.family import KernelReader, Kernels
 
 @dataclass(frozen=True, kw_only=True)
 class KernelNorms(KernelReader):
-    """Unequal norms of kernels, and the gain of a layer; a baseline.
+    """Unequal norms of kernels, and the gain of a layer.
 
     The main figure is the standard deviation of the kernels' norms as a share of their mean; the gain is the root mean
     square weight times the root of the layer's inputs. A layer is called random where the main figure is no larger than

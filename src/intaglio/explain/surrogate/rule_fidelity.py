@@ -1,4 +1,4 @@
-"""Fidelity of a model to a black box: the share of the variation of its probabilities that is told."""
+"""RuleFidelity of a model to a black box: the share of the variation of its probabilities that is told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ENOUGH = 0.95
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class RuleFidelity:
     """R^2 with its 95% interval over rows."""
 
     value: float
@@ -26,14 +26,14 @@ class Fidelity:
 
 def fidelity_of(
     predicted: Float[ndarray, "m k"], answers: Float[ndarray, "m k"], mean: Float[ndarray, "k"]
-) -> Fidelity:
+) -> RuleFidelity:
     """1 - sum of squared errors over that of the mean answer of the fitted rows, over rows and classes.
 
     1 where all is told, 0 where it is no better than the mean. Rows are resampled for the interval.
     """
     errors, whole = ((predicted - answers) ** 2).sum(1), ((mean - answers) ** 2).sum(1)
     low, high = interval(lambda e, w: 1 - e.sum(-1) / np.maximum(w.sum(-1), 1e-300), [errors, whole], paired=True)
-    return Fidelity(float(1 - errors.sum() / max(float(whole.sum()), 1e-300)), low, high)
+    return RuleFidelity(float(1 - errors.sum() / max(float(whole.sum()), 1e-300)), low, high)
 
 
 def counts_of(most: int, candidates: int) -> tuple[int, ...]:
