@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from intaglio.bench.kit.taught_classifier import taught
 from intaglio.bench.weights import bench
 from intaglio.bench.weights.bench import WeightsBench, figures_of, untrained
-from intaglio.bench.weights.first_layers import ArtistPictures, answers, classifier, first_kernels, trained
+from intaglio.bench.weights.first_layers import ArtistPictures, answers, classifier, first_kernels
 from intaglio.explain.weights.kernel_layers import KernelLayer, kernel_layers
 from intaglio.images.image_set import ImageSet
 
@@ -43,18 +44,18 @@ def test_a_bank_is_each_of_its_filters_on_each_colour_and_a_fixed_layer_stays():
     for first, stays in (("cosines", True), ("learned", False)):
         net = classifier(first, 3, given.classes, 0)
         before = kernel_layers(net)[0].kernels.clone()
-        trained(net, given.images.pixels, torch.tensor(given.labels), 2, 0)
+        taught(net, "artist", given.images.pixels, torch.tensor(given.labels), 2, 0)
         assert torch.equal(kernel_layers(net)[0].kernels, before) is stays
 
 
 def test_pictures_are_answered_by_classifiers_of_the_other_folds(monkeypatch):
     given, seen = labelled(), []
 
-    def learned(net, pixels, labels, epochs, seed):
+    def learned(net, head, pixels, labels, epochs, seed):
         seen.append(len(pixels))
         return net.eval()
 
-    monkeypatch.setattr("intaglio.bench.weights.first_layers.trained", learned)
+    monkeypatch.setattr("intaglio.bench.weights.first_layers.taught", learned)
     answers(given, "random", 5, 1, 0)
     assert len(seen) == 5
     assert sum(seen) == 4 * len(given.labels)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from intaglio.bench.kit.distinct_pictures import distinct_pictures
 from intaglio.causal.cate.trial_units import TrialUnits
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
@@ -48,12 +49,8 @@ class GainingPictures:
 
 def gaining_pictures() -> dict[str, GainingPictures]:
     """All pictures of the testbed that differ, by who gains."""
-    seen = dict[str, tuple[torch.Tensor, str]]()
-    for images in (testbed.real_pictures(), testbed.held_out_pictures()[0], testbed.controls_wide()):
-        for content, pixels, caption in zip(images.hashes, images.pixels, images.captions, strict=True):
-            seen.setdefault(content, (pixels, str(caption)))
-    names = tuple(sorted(seen))
-    pixels, captions = torch.stack([seen[one][0] for one in names]), [seen[one][1] for one in names]
+    hashes, pixels, captions = distinct_pictures()
+    names = tuple(hashes)
     encoder = load_similarity("embedded", "cpu")
     descriptors = encoder.embed(pixels).double().numpy() if isinstance(encoder, Embedding) else np.empty((0, 0))
     with torch.no_grad():

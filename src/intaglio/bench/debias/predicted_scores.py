@@ -4,15 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
+from intaglio.bench.kit.distinct_pictures import distinct_pictures
 from intaglio.causal.debias.trial_rows import CalibrationRows, TrialRows
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
-from intaglio.models import testbed
 from intaglio.randomness import numpy_generator
 
 INK = 0.1
@@ -45,11 +44,7 @@ class PredictedScores:
 
 def predicted_scores(seed: int) -> dict[str, PredictedScores]:
     """All scores of the testbed's pictures, standardised, each predicted by a ridge regression of its own."""
-    seen = dict[str, Tensor]()
-    for images in (testbed.real_pictures(), testbed.held_out_pictures()[0], testbed.controls_wide()):
-        for content, pixels in zip(images.hashes, images.pixels, strict=True):
-            seen.setdefault(content, pixels)
-    pixels = torch.stack([seen[content] for content in sorted(seen)])
+    _, pixels, _ = distinct_pictures()
     encoder = load_similarity("embedded", "cpu")
     features = encoder.embed(pixels).double().numpy() if isinstance(encoder, Embedding) else np.empty((0, 0))
     order = numpy_generator(seed, 0).permutation(len(pixels))

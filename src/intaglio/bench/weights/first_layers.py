@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from intaglio.bench.kit.taught_classifier import taught
 from intaglio.explain.weights.filter_banks import BANKS
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, new_classifier
@@ -21,7 +21,7 @@ FIRST_LAYERS = (LEARNED, *BANKS, RANDOM)
 ATOMS, COLOURS = 9, 3
 """Filters of a bank that are taken, each on every colour."""
 WIDTHS = (ATOMS * COLOURS, 32, 64)
-HEAD, FOLDS, BATCH, RATE = "artist", 5, 32, 2e-3
+HEAD, FOLDS = "artist", 5
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def answers(given: ArtistPictures, first: str, size: int, epochs: int, seed: int
     for fold in range(FOLDS):
         outside = torch.from_numpy(folds != fold)
         net = classifier(first, size, given.classes, seed)
-        trained(net, given.images.pixels[outside], labels[outside], epochs, seed)
+        taught(net, HEAD, given.images.pixels[outside], labels[outside], epochs, seed)
         with torch.no_grad():
             called = net(given.images.pixels[~outside])[HEAD].argmax(1)
         right[~outside] = called == labels[~outside]
@@ -81,23 +81,3 @@ def first_kernels(first: str, size: int, seed: int) -> Float[Tensor, "o 3 k k"]:
     else:
         kernels = torch.randn(count, COLOURS, size, size, generator=generator(seed, "first layer", size))
     return kernels * math.sqrt(2) / kernels.flatten(1).norm(dim=1)[:, None, None, None]
-
-
-def trained(
-    net: PictureClassifier, pixels: Float[Tensor, "n 3 h w"], labels: Tensor, epochs: int, seed: int
-) -> PictureClassifier:
-    """The classifier after so many passes over the pictures, in evaluation mode."""
-    learnt = [one for one in net.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, RATE, weight_decay=0.05)
-    steps = epochs * math.ceil(len(pixels) / BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    net.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(pixels), generator=generator(seed, "epoch", epoch))
-        for some in order.split(BATCH):
-            loss = cross_entropy(net(pixels[some])[HEAD], labels[some])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return net.eval()
