@@ -1,6 +1,7 @@
 """Text of others made fit to show: control characters and marks that turn the direction of writing are spelt out."""
 
 import re
+from collections.abc import Iterable, Sequence
 
 SPELT = re.compile(
     # Control characters but newline and tab; line and paragraph separators; bidirectional marks; halves of surrogate
@@ -25,6 +26,14 @@ def is_text(text: str) -> bool:
 def one_line(text: str) -> str:
     r"""`printable`, and newlines and tabs spelt too (`\n`): for names and cells of tables."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def aligned(rows: Iterable[Sequence[object]], indent: str = "") -> str:
+    """Rows of cells as text in aligned columns; the last column is not padded."""
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
 
 
 def _spelt(found: re.Match[str]) -> str:

@@ -16,7 +16,8 @@ from intaglio.causal.tables import table_file
 from intaglio.commands.extract import Extract
 from intaglio.commands.flow.bpd import FlowBpd
 from intaglio.commands.kit import dispatch
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
+from intaglio.printable import aligned
 from intaglio.commands.kit.devices import known_devices
 from intaglio.commands.kit.parsing import to_words
 from intaglio.commands.kit.plain_values import LARGEST
@@ -366,7 +367,7 @@ def test_a_model_that_takes_a_part_from_like_needs_it(tmp_path, pair, capsys):
 def test_what_a_terminal_would_obey_is_spelt_everywhere(capsys, monkeypatch):
     evil = "\x1b]0;x\a\u202e\udce9\r"
     say(evil)
-    say(table([("a", f"b\n{evil}"), ("c\td", "e")]))
+    say(aligned([("a", f"b\n{evil}"), ("c\td", "e")]))
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     with showing(1, evil, 0, "auto"):
         pass

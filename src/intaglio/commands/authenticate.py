@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import class_variable, load
 from intaglio.errors import BadInput
 from intaglio.metrics.statistics.enough_controls import Sides, check_controls
+from intaglio.printable import aligned
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def _report(found: "AuditResult", folder: Path) -> None:
 
     rows = found.ranked(found.questioned)
     cells = [(one.shown_name, short_number(one.score), short_number(one.p_value), one.words) for one in rows]
-    say(table([("picture", "score", "p", "verdict"), *cells]))
+    say(aligned([("picture", "score", "p", "verdict"), *cells]))
     say()
     say(found.statement)
     if found.no_signal:

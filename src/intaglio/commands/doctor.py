@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 import intaglio
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import note, say
 from intaglio.errors import IntaglioError
+from intaglio.printable import aligned
 
 Row = tuple[str, str]
 
@@ -27,7 +28,7 @@ class Doctor:
     def __call__(self) -> None:
         note("looking; torch and diffusers take some seconds to import")
         rows = [*machine(), *compute(), *meters(), *packages(), *testbed(), *(drawing() if self.check else ())]
-        say(table(rows))
+        say(aligned(rows))
 
 
 def machine() -> Iterator[Row]:

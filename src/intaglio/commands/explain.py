@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ExplainsNetwork, class_place
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.family import Attributor
@@ -88,7 +89,7 @@ def _report(found: "Attributions", folder: Path) -> None:
         (row["picture"], row["class"], *(f"{row[name]:.2f}" for name in ("score", "insertion", "deletion", "chance")))
         for row in found.rows()[:MOST_ROWS]
     ]
-    say(table([("picture", "class", found.score, "insertion", "deletion", "insertion by chance"), *rows]))
+    say(aligned([("picture", "class", found.score, "insertion", "deletion", "insertion by chance"), *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'attributions.csv'}")
     say()

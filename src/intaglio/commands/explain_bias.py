@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described
 from intaglio.commands.kit.network_inputs import class_place
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.bias.family import BiasEditor
@@ -185,7 +186,7 @@ def _report(found: "EvenedValues", folder: Path) -> None:
         (row["value"], f"{row['before']:.2f}", f"{row['after']:.2f}", f"{row['by_chance']:.2f}", str(row["samples"]))
         for row in found.rows()
     ]
-    say(table([("value", "before", "after", "by chance", "samples"), *rows]))
+    say(aligned([("value", "before", "after", "by chance", "samples"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.adapt.picture_prompts import picture_prompts
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ReadsNetwork
 from intaglio.errors import BadInput
 from intaglio.explain.picture_columns import read_labels
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -204,7 +205,7 @@ def _report(found: "BlindSpots", folder: Path) -> None:
         for one in found.found(verdict)[:MOST_ROWS]
     ]
     if rows:
-        say(table([("concept", "is", "delta", "log ratio", "q", "autoencoder", "label"), *rows]))
+        say(aligned([("concept", "is", "delta", "log ratio", "q", "autoencoder", "label"), *rows]))
         say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,7 +139,7 @@ def _report(found: "CollectionMap", folder: Path) -> None:
     for row in found.rows():
         told = [f"{row[name]} {row[f'{name} purity']:.2f}" if row[name] else "-" for name in names]
         rows.append((str(row["box"]), str(row["pictures"]), row["words"] or "-", *told, row["medoid"]))
-    say(table([("box", "pictures", "commoner words", *names, "middle picture"), *rows]))
+    say(aligned([("box", "pictures", "commoner words", *names, "middle picture"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.components.family import ComponentPatcher
@@ -117,7 +118,7 @@ def _report(found: "PatchedComponents", folder: Path) -> None:
         (row["component"], *("-" if row[name] is None else f"{row[name]:.4f}" for name in SHOWN))
         for row in every[:MOST_ROWS]
     ]
-    say(table([("component", *SHOWN), *rows]))
+    say(aligned([("component", *SHOWN), *rows]))
     if (left := len(every) - len(rows)) > 0:
         say(f"{left:,} more are in {folder / TABLE}")
     say()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ExplainsNetwork, class_place
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.concepts.family import ConceptFinder
@@ -93,7 +94,7 @@ def _report(found: "Concepts", folder: Path) -> None:
         (str(row["concept"]), f"{row['importance']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", one.examples[0][0])
         for row, one in zip(found.rows(), found.concepts, strict=True)
     ]
-    say(table([("concept", "total effect", "95%", "most of it in"), *rows]))
+    say(aligned([("concept", "total effect", "95%", "most of it in"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.kit.network_inputs import class_place
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.directions.family import DirectionFinder, DirectionJudge, Scores
@@ -218,7 +219,7 @@ def _report(found: "LedPictures", folder: Path) -> None:
             cells += [f"{row['change']:.2f}", f"{row['change_low']:.2f} to {row['change_high']:.2f}"]
             cells.append(f"{row['spearman']:.2f}")
         rows.append(tuple(cells))
-    say(table([tuple(heads), *rows]))
+    say(aligned([tuple(heads), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

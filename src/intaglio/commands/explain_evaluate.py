@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ScoresByNetwork
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _report(found: "MethodComparison", folder: Path) -> None:
         for row in found.rows()
     ]
     heads = ("row", "insertion", "by chance", "deletion", "in its quarter", "split", "sanity", "passes")
-    say(table([heads, *rows]))
+    say(aligned([heads, *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +176,7 @@ def _report(found: "FeatureProbes", folder: Path) -> None:
             )
             for row in mine[:MOST_ROWS]
         ]
-    say(table([("label", "features", "accuracy", "95%", "shuffled"), *lines]))
+    say(aligned([("label", "features", "accuracy", "95%", "shuffled"), *lines]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ def _report(found: "HeadReadings", folder: Path) -> None:
         (one_line(row["label"]), str(row["pictures"]), f"{row['right']:.2f}", f"{row['linear_right']:.2f}")
         for row in found.rows()
     ]
-    say(table([(one_line(found.column), "pictures", "named right", "by the linear head"), *rows]))
+    say(aligned([(one_line(found.column), "pictures", "named right", "by the linear head"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

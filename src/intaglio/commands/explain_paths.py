@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ExplainsNetwork, class_place
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.paths.family import PathFinder
@@ -94,7 +95,7 @@ def _report(found: "ClassGraph", folder: Path) -> None:
     kept = [row for row in found.rows() if row["kept"]]
     rows = [(row["source"], row["target"], f"{row['effect']:.3f}", f"{row['q']:.3f}") for row in kept[:MOST_ROWS]]
     if rows:
-        say(table([("source", "target", "effect", "q"), *rows]))
+        say(aligned([("source", "target", "effect", "q"), *rows]))
     say(f"all {len(found.edges):,} tested edges are in {folder / TABLE}")
     say()
     say(found.statement)

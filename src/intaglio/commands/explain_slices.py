@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ReadsNetwork
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,7 +147,7 @@ def _report(found: "ErrorSlices", folder: Path) -> None:
         )
         for row in found.rows()
     ]
-    say(table([("slice", "pictures", "wrong", "wrong outside", "q", "mostly"), *rows]))
+    say(aligned([("slice", "pictures", "wrong", "wrong outside", "q", "mostly"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.network_inputs import ReadsNetwork
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
     from intaglio.explain.surrogate.black_box_rows import BlackBoxRows
@@ -121,7 +121,7 @@ def _report(found: "SurrogateRules", folder: Path) -> None:
         )
         for row in found.rule_rows()
     ]
-    say(table([("class", "support", "precision", "rule"), *lines]))
+    say(aligned([("class", "support", "precision", "rule"), *lines]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

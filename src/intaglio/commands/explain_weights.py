@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,7 +130,7 @@ def _report(found: "KernelReadings", folder: Path) -> None:
         tuple(f"{row[name]:.3f}" if isinstance(row[name], float) else str(row[name]) for name in heads)
         for row in found.rows()
     ]
-    say(table([tuple(name.replace("_", " ") for name in heads), *rows]))
+    say(aligned([tuple(name.replace("_", " ") for name in heads), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

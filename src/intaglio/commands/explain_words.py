@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.explain.words.family import WordMapper
@@ -113,7 +114,7 @@ def _report(found: "WordMaps", folder: Path) -> None:
          f"{row['effect']:.3f}")
         for row in found.rows()
     ]  # fmt: skip
-    say(table([("word", "agreement", "with other words", "effect"), *rows]))
+    say(aligned([("word", "agreement", "with other words", "effect"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
 from intaglio.extract.confidence import check_confidence
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
@@ -222,7 +223,7 @@ def _report(found: "ExtractionResult", folder: Path) -> None:
     if found.finds:
         heads = ("picture", "alike", "cohesion", "q", "nearest", "similarity")
         rows = [_row(find) for find in found.finds]
-        say(table([heads[: len(rows[0])], *rows]))
+        say(aligned([heads[: len(rows[0])], *rows]))
         say()
     say(found.statement)
     if (known := found.coverage) is not None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from intaglio.commands.kit.console import note, say, say_json, table
+from intaglio.commands.kit.console import note, say, say_json
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
     from intaglio.runs.store import StoredRun
@@ -66,7 +66,7 @@ class Runs:
             at_work, now = locked_files(), time.time_ns() / 1e9
             rows = [_row(run, is_running(run, at_work, now)) for run in sound]
             rows += [(run.name, run.status, "", "", "", "") for run in damaged]
-            say(table([("run", "status", "started", "took", "of", "result"), *rows]))
+            say(aligned([("run", "status", "started", "took", "of", "result"), *rows]))
             for run in damaged:
                 note(str(run.header["error"]))
         else:
@@ -87,7 +87,7 @@ class Runs:
         rows += [("warning", warning) for warning in header.get("warnings") or []]
         rows += [("error", header["error"])] if header.get("error") else []
         rows += [(f"result {name}", _short(value)) for name, value in (header.get("summary") or {}).items()]
-        say(table(rows))
+        say(aligned(rows))
 
     def _resume(self) -> int:
         from intaglio.commands.kit.dispatch import run

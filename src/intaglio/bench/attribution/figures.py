@@ -10,6 +10,7 @@ from intaglio.bench.attribution.source_scene import KNOWN, UNKNOWN
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.metrics.statistics.interval import interval
 from intaglio.metrics.statistics.roc import row_aucs
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -192,13 +193,8 @@ def table_of(figures: Mapping[str, Any]) -> str:
             for kind, one in some["unknown"].items():
                 told = [f"{one[what]:.3f}" for what in ("oscr", "fpr95", "attributed")]
                 second.append((name, condition, kind, f"{one['auroc']:.3f}", _between(one["auroc_interval"]), *told))
-    return f"{_aligned(lines)}\n\n{_aligned(second)}"
+    return f"{aligned(lines)}\n\n{aligned(second)}"
 
 
 def _between(ends: Sequence[float]) -> str:
     return f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -62,6 +63,9 @@ class BiasBench:
     pictures that show the artist they were led to; `kept` the similarity with the picture before; `right` the share
     whose kind is that of the subject. The row `named` has no edit: the prompt names the artist that is drawn by chance.
     """
+
+    explain_figures: ClassVar[tuple[str, ...]] = ("bias_before", "bias_after")
+    """Headline figures that `bench explain` tells too."""
 
     quick: bool = False
     """One site, fewer samples, pictures and steps: minutes."""
@@ -106,8 +110,7 @@ class BiasBench:
             rest = (row[key] for key in ("ahead_of_chance", "hits", "kept", "right_before", "right_after"))
             cells = ("-" if one is None else f"{one:.2f}" for one in rest)
             lines.append((name, *(f"{row[key]:.2f}" for key in names), bounds, *cells))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return aligned(lines)
 
     def _methods(self) -> dict[str, BiasEditor]:
         """Methods by the names of their rows, those of one site together, so that they share its samples.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from intaglio.bench.blindspots.unseen_artist import UnseenArtist
 from intaglio.bench.kit.methods import default_method
@@ -12,6 +12,7 @@ from intaglio.explain.blindspots.family import BlindSpotFinder
 from intaglio.files import file_hash
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -36,6 +37,9 @@ class BlindSpotsBench:
     explains nothing, and `beyond` for generated ones against these. `suppressed` is the share of Noto's concepts that
     are named so, `exaggerated` that of the others'.
     """
+
+    explain_figures: ClassVar[tuple[str, ...]] = ("blind_spots_found", "blind_spots_planted")
+    """Headline figures that `bench explain` tells too."""
 
     quick: bool = False
     """40 pairs in place of 150; minutes."""
@@ -103,8 +107,7 @@ class BlindSpotsBench:
             for name, row in figures["rows"].items()
             for scale, one in row.items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _methods(self) -> dict[str, BlindSpotFinder]:
         """Methods by the names of their rows. Raises `BadInput` for a row that there is not."""

@@ -15,6 +15,7 @@ from intaglio.causal.cate.family import EffectLearner
 from intaglio.causal.cate.rank_weighted import autoc
 from intaglio.files import file_hash
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -80,8 +81,7 @@ class CateBench:
             for gain, rows in figures["rows"].items()
             for name, one in rows.items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(self, methods: Mapping[str, EffectLearner], count: int, run: Run) -> None:
         rows = [(gain, f"{name} {source}") for gain in GAINS for name in methods for source in SOURCES]

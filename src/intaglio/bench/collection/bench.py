@@ -22,6 +22,7 @@ from intaglio.metrics.similarity.measures import Embedding
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -84,8 +85,7 @@ class CollectionBench:
         head = ("row", *(f"{label} {what}" for label in LABELS for what in ("purity", "chance", "information")))
         rows = figures["rows"].items()
         lines = [(name, *(word for label in LABELS for word in _words(row[label]))) for name, row in rows]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     @property
     def _pictures(self) -> int:

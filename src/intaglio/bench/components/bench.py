@@ -11,6 +11,7 @@ from intaglio.bench.components.component_scene import GUILTY, INNOCENT, Componen
 from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.metrics.statistics.interval import interval
+from intaglio.printable import aligned
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -59,8 +60,7 @@ class ComponentsBench(FewShotBench):
             share = ("-", "-") if row["guilty"] is None else (f"{row['guilty']:.2f}", f"{low:.2f} to {high:.2f}")
             rest = (f"{row['first']:.2f}", f"{row['innocent_at_0']:.2f}", f"{row['innocent']:.2f}", str(row["drawn"]))
             lines.append((name, f"{row['told']:.2f}", *share, *rest))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return aligned(lines)
 
     def _methods(self) -> dict[str, ComponentAudit]:
         return default_methods("audit components", seed=self.seed)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from intaglio.files import file_hash
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -40,6 +41,9 @@ class ConceptsBench:
     without any: small where the first carry most of it; beside it stands `by size`, in the order of the mean codes.
     Intervals are of 95%, over pictures.
     """
+
+    explain_figures: ClassVar[tuple[str, ...]] = ("craft_recovery",)
+    """Headline figures that `bench explain` tells too."""
 
     quick: bool = False
     """16 pictures of the class: a minute or two."""
@@ -77,8 +81,7 @@ class ConceptsBench:
             )
             for name, one in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     @property
     def _pictures(self) -> int:

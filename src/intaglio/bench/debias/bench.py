@@ -14,6 +14,7 @@ from intaglio.causal.debias.methods.lcc import slope_of
 from intaglio.files import file_hash
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -76,8 +77,7 @@ class DebiasBench:
             for score, rows in figures["rows"].items()
             for name, one in rows.items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(self, methods: Mapping[str, PredictionCorrection], count: int, run: Run) -> None:
         rows = [(score, name) for score in SCORES for name in methods]

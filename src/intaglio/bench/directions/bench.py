@@ -20,6 +20,7 @@ from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -87,8 +88,7 @@ class DirectionsBench:
             bounds = "-" if low is None else f"{low:.2f} to {high:.2f}"
             rest = (f"{row[key]:.2f}" for key in ("control", "rank", "trend", "kept", "kept_control"))
             lines.append((name, f"{row['change']:.2f}", bounds, *rest))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return aligned(lines)
 
     @property
     def _pictures(self) -> int:

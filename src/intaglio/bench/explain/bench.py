@@ -15,6 +15,7 @@ from intaglio.explain.family import Attributor
 from intaglio.files import file_hash
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -84,8 +85,7 @@ class ExplainBench:
             (name, *(f"{row[key]:.3f}" for key in MEASURED), f"{row['chance']:.3f}", f"{row['passes']:,.0f}")
             for name, row in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _scene(self) -> ExplainScene:
         counts = (QUICK_PICTURES, QUICK_GRIDS) if self.quick else (PICTURES, GRIDS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -48,6 +49,9 @@ class FeaturesBench:
     mean over both labels. `classifier` is trained on these very labels, of other pictures: a ceiling, no peer. `ahead`
     is how much further the denoiser is, on the same pictures, with its 95% interval.
     """
+
+    explain_figures: ClassVar[tuple[str, ...]] = ("probe_accuracy_denoiser", "probe_accuracy_encoder")
+    """Headline figures that `bench explain` tells too."""
 
     quick: bool = False
     """Three sites at two noise levels, of one draw each, one strength, few shuffles: a minute."""
@@ -80,8 +84,7 @@ class FeaturesBench:
         """The rows as a table."""
         head = ("row", *(word for label in LABELS for word in (label, "95%", "shuffled", "best")))
         lines = [(name, *(word for label in LABELS for word in _words(row[label]))) for name, row in _rows(figures)]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(self, methods: Mapping[str, FeatureProbe], networks: Mapping[str, ProbedNetworks], run: Run) -> None:
         images, told = testbed.held_out_pictures()

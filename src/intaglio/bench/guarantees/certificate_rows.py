@@ -14,6 +14,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.models import testbed
 from intaglio.models.classifiers import PictureClassifier
+from intaglio.printable import aligned
 from intaglio.protect.certify.family import Certifier
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -135,5 +136,4 @@ def certificate_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for label, row in rows.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+    return aligned([head, *lines])

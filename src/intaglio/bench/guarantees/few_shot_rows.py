@@ -15,6 +15,7 @@ from intaglio.metrics.privacy import highest_true_positive_rate
 from intaglio.metrics.statistics.conformal import clopper_pearson
 from intaglio.metrics.statistics.roc import row_aucs
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.protect.private.family import PrivateTrainer
 from intaglio.protect.private.methods.few_shot import PrivateFewShot
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy
@@ -186,5 +187,4 @@ def few_shot_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for name, row in rows.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+    return aligned([head, *lines])

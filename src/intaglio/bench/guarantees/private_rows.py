@@ -20,6 +20,7 @@ from intaglio.metrics.statistics.roc import row_aucs
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.printable import aligned
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 
@@ -132,5 +133,4 @@ def private_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for name, row in rows.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+    return aligned([head, *lines])

@@ -13,6 +13,7 @@ from intaglio.audit.queries.sticky_engine import StickyNoise
 from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
 from intaglio.bench.kit.methods import default_methods
 from intaglio.metrics.statistics.conformal import clopper_pearson
+from intaglio.printable import aligned
 from intaglio.randomness import seed_32bit
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -92,8 +93,7 @@ def query_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for name, row in rows.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+    return aligned([head, *lines])
 
 
 def _figures(role: str, parts: list[QueryGuesses]) -> dict[str, Any]:

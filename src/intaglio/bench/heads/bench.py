@@ -13,6 +13,7 @@ from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -66,8 +67,7 @@ class HeadsBench:
         head = ("label", "network", "head", "family", "accuracy", "95%", "beside linear", "to read", "iis")
         rows = sorted(figures["rows"].values(), key=lambda row: (row["label"], row["network"], -row["accuracy"]))
         lines = [_words(row) for row in rows]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(
         self, methods: Mapping[str, ReadableHead], sources: Mapping[str, FeatureSource], labels: Sequence[str], run: Run

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from intaglio.bench.influence.retrained import RetrainedLosses
 from intaglio.bench.influence.truth import Split, correlations, datamodels, lds, reliability, removals, rises
 from intaglio.metrics.statistics.interval import interval
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -117,8 +118,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
                 loo,
             ]
         lines.append([*cells, f"{row['calls']:,}", f"{row['seconds']:.0f}"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     known = {group: figures[f"reliability_{group}"] for group in groups}
     ceilings = ", ".join(f"{group} {'-' if value is None else f'{value:.2f}'}" for group, value in known.items())
-    table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    table = aligned(lines)
     return f"{figures['models']} models; reliability of one seed's losses: {ceilings}\n\n{table}"

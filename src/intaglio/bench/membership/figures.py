@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from intaglio.bench.kit.pooling import Audit, mean_auc, pooled_tpr
 from intaglio.metrics.statistics.conformal import called, clopper_pearson, p_values
 from intaglio.metrics.statistics.enough_controls import fewest_controls
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -72,8 +73,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
         for name, by in figures["rows"].items()
         for condition, row in by.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+    return aligned([head, *lines])
 
 
 def _by_condition(parts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

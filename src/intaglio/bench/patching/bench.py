@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.printable import aligned
 from intaglio.randomness import generator
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -47,6 +48,9 @@ class PatchingBench:
     pairs; `rank_error` the same of ranks. `passes` are rows through the denoiser and back that one estimate of all
     feed-forward channels takes; measuring them takes one a channel.
     """
+
+    explain_figures: ClassVar[tuple[str, ...]] = ("relp_error",)
+    """Headline figures that `bench explain` tells too."""
 
     quick: bool = False
     """12 pairs: some minutes."""
@@ -99,8 +103,7 @@ class PatchingBench:
             )
             for name, one in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(
         self,

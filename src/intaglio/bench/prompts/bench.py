@@ -14,6 +14,7 @@ from intaglio.bench.kit.suspects import DUPLICATED, TUNERS, Tuner, fine_tuned
 from intaglio.bench.prompts.drawn_loss import drawn_losses
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -71,8 +72,7 @@ class PromptsBench(FewShotBench):
             (name, f"{row['auc']:.3f}", f"{row['lowest']:.2f}", f"{row['seconds']:.2f}")
             for name, row in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     @property
     def _untrained(self) -> int:

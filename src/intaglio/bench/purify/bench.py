@@ -17,6 +17,7 @@ from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.picture_restorers import coarsened
+from intaglio.printable import aligned
 from intaglio.protect.purify.methods.ddsp import DDSP
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -97,8 +98,7 @@ class PurifyBench:
             for payload, row in figures["rows"].items()
             for purifier, one in row.items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in [head, *lines])
+        return aligned([head, *lines])
 
     @property
     def _pictures(self) -> int:

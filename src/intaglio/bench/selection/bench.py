@@ -11,6 +11,7 @@ from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.selection.selection_scene import SelectionScene
 from intaglio.metrics.statistics.interval import interval
+from intaglio.printable import aligned
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -63,8 +64,7 @@ class SelectionBench(FewShotBench):
             low, high = row["interval"]
             gained = (f"{row['gain']:.4f}", f"{low:.4f} to {high:.4f}") if name != CHANCE else ("-", "-")
             lines.append((name, f"{row['loss']:.4f}", *gained, f"{row['own']:.2f}", f"{row['seconds']:.0f}"))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return aligned(lines)
 
     @property
     def _random(self) -> int:

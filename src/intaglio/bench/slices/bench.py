@@ -17,6 +17,7 @@ from intaglio.files import file_hash
 from intaglio.metrics.similarity.encoder import load_encoder
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -73,8 +74,7 @@ class SlicesBench:
             (name, f"{one['precision']:.2f}", f"{one['spread']:.2f}", f"{one['holds']:.2f}")
             for name, one in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        table = aligned([head, *lines])
         planted, others = figures["wrong_planted"], figures["wrong_others"]
         return f"{table}\n\nwrong: {planted:.0%} of planted pictures, {others:.0%} of others"
 

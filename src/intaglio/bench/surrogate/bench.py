@@ -20,6 +20,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.scored_network import classifier_score
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -82,8 +83,7 @@ class SurrogateBench:
             for source, rows in figures["rows"].items()
             for name, one in rows.items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(self, methods: Mapping[str, SurrogateChooser], seeds: Sequence[int], run: Run) -> None:
         names = [(source, name) for source in SOURCES for name in methods]

@@ -6,6 +6,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from intaglio.metrics.statistics.conformal import clopper_pearson
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -96,5 +97,4 @@ def _table(artist: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
         cells = [f"{row[key]:.3g}" if key in row else "-" for key in plain]
         cells += [f"{row['attacks'][one]:.2f}" if "attacks" in row else "-" for one in attacks]
         lines.append((name, *cells, f"{row['seconds']:.0f}" if "seconds" in row else "-"))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return aligned(lines)

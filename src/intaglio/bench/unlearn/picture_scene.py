@@ -21,6 +21,7 @@ from intaglio.denoising.examples import Examples
 from intaglio.metrics.gaussian_divergence import divergence_test
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.printable import aligned
 from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 
 FORGET_EVERY = 4
@@ -176,5 +177,4 @@ def picture_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         cells = [f"{row[f'kl_{part}{end}']:.3g}" for part in PARTS for end in ("", "_null", "_p")]
         cells += [f"{row[key]:.3f}" for key in ("auc", "auc_off", *(f"loss_{part}_ratio" for part in PARTS))]
         lines.append((name, *cells, f"{row['seconds']:.0f}" if "seconds" in row else "-"))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return aligned(lines)

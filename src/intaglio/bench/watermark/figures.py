@@ -1,12 +1,13 @@
 """Figures of the watermark bench: rates under attacks, rates of false calls, forgeries, quality and cost, by row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from intaglio.bench.watermark.mark_row import USERS
 from intaglio.metrics.statistics.conformal import clopper_pearson
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -112,7 +113,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
         )
         for name, row in figures["rows"].items()
     ]
-    return f"{_aligned([head, *lines])}\n\n{_aligned([second, *whole])}"
+    return f"{aligned([head, *lines])}\n\n{aligned([second, *whole])}"
 
 
 def _interval(one: Mapping[str, Any]) -> str:
@@ -122,8 +123,3 @@ def _interval(one: Mapping[str, Any]) -> str:
 
 def _share(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -21,6 +21,7 @@ from intaglio.metrics.statistics.interval import interval
 from intaglio.metrics.statistics.roc import row_aucs
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
+from intaglio.printable import aligned
 from intaglio.randomness import generator
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -93,7 +94,7 @@ class WeightsBench:
             )
             for name, one in rows["first"].items()
         ]
-        return "\n\n".join(_aligned(lines) for lines in (read, first))
+        return "\n\n".join(aligned(lines) for lines in (read, first))
 
     @property
     def _epochs(self) -> int:
@@ -202,8 +203,3 @@ def _by_class(values: Float[ndarray, "n"], labels: Int[ndarray, "n"]) -> list[Fl
 def _mean_of_classes(*values: Float[ndarray, "*b _"]) -> Float[ndarray, "*b"]:
     """Mean over classes of the mean of each."""
     return np.asarray(np.mean([one.mean(-1) for one in values], axis=0))
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -14,6 +14,7 @@ from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -92,8 +93,7 @@ class WordsBench:
             )
             for name, one in figures["rows"].items()
         ]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines))
+        return aligned([head, *lines])
 
     def _measure(
         self, methods: Mapping[str, WordMapper], model: LatentDiffusion, prompts: Sequence[str], run: Run

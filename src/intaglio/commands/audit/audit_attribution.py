@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.commands.kit.named_paths import named_paths
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.attribution.family import SourceAttributor
@@ -261,7 +262,7 @@ def _report(found: "SourceScores", folder: Path) -> None:
         best = int(found.log_posterior[i].argmax())
         likely = f"{found.sources[best]} ({short_number(float(found.log_posterior[i, best].exp()))})"
         rows.append((name, found.verdict(i), likely, short_number(float(found.p[i, best]))))
-    say(table([("picture", "attributed to", "most probable", "its p"), *rows]))
+    say(aligned([("picture", "attributed to", "most probable", "its p"), *rows]))
     if (left := len(found.names) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'attribution.csv'}")
     say()

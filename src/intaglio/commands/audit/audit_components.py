@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, c
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.components.drawing_components import DrawingComponent
@@ -252,7 +253,7 @@ def _report(found: "ComponentShares", folder: Path) -> None:
         )
         for row in found.rows()
     ]
-    say(table([("component", "effect", "95%", "share", "95%"), *rows]))
+    say(aligned([("component", "effect", "95%", "share", "95%"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.drawn_again import drawn_again
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
 from intaglio.commands.kit.png_settings import PictureSettings
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.inference.drawings.family import DrawingCheck, Redraw
@@ -113,7 +114,7 @@ def _report(found: "CheckedDrawings", folder: Path) -> None:
         (row["picture"], "the same" if row["same"] else "another", short_number(row["distance"]))
         for row in every[:MOST_ROWS]
     ]
-    say(table([("picture", "drawn again", "grey levels apart"), *rows]))
+    say(aligned([("picture", "drawn again", "grey levels apart"), *rows]))
     if (left := len(every) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'checked_drawings.csv'}")
     say()

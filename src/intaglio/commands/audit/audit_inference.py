@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, c
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.inference.class_answers import Answers
@@ -210,7 +211,7 @@ def _report(found: "CheckedAnswers", folder: Path) -> None:
         )
         for row in every[:MOST_ROWS]
     ]
-    say(table([("picture", "verdict", "p", "answer", "student", "in its place"), *rows]))
+    say(aligned([("picture", "verdict", "p", "answer", "student", "in its place"), *rows]))
     if (left := len(every) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'checked_answers.csv'}")
     say()

@@ -9,9 +9,10 @@ import tyro
 
 from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.commands.audit.prompted import Prompted
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.influence.family import Influence
@@ -131,7 +132,7 @@ def _report(found: "InfluenceScores", folder: Path) -> None:
             for side in (best, worst)
         ]
         rows.append((name, *cells[0], *cells[1]))
-    say(table([("picture", "strongest proponent", "tau", "strongest opponent", "tau"), *rows]))
+    say(aligned([("picture", "strongest proponent", "tau", "strongest opponent", "tau"), *rows]))
     if (left := len(found.queries) - len(rows)) > 0:
         say(f"{left} more, and all pairs, are in {folder / 'influence.csv'}")
     say()

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.prompts.family import PromptAudit
@@ -165,7 +166,7 @@ def _report(found: "PromptScores", folder: Path) -> None:
         )
         for row in found.rows()[:MOST_ROWS]
     ]
-    say(table([("score", "p", "verdict", "word", "prompt"), *rows]))
+    say(aligned([("score", "p", "verdict", "word", "prompt"), *rows]))
     if (left := len(found.prompts) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'prompts.csv'}")
     say()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 
 import tyro
 
-from intaglio.commands.kit.console import command_line, say, shown, table
+from intaglio.commands.kit.console import command_line, say, shown
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.queries.family import QueryAttack
@@ -177,7 +178,7 @@ def _report(found: "QueryGuesses", folder: Path) -> None:
         )
         for truth in (True, False)
     ]
-    say(table([("records whose", "said to be so", "said not to be"), *rows]))
+    say(aligned([("records whose", "said to be so", "said not to be"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

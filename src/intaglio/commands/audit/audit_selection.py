@@ -10,9 +10,10 @@ import tyro
 from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.audit.selection.pool_size import check_size
 from intaglio.commands.audit.prompted import Prompted
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.selection.family import Selector
@@ -119,7 +120,7 @@ def _report(found: "Selection", folder: Path) -> None:
         (row["candidate"], short_number(row["weight"]), short_number(row["score"]))
         for row in found.rows()[: min(MOST_ROWS, len(found.places))]
     ]
-    say(table([("chosen", "weight", "score"), *rows]))
+    say(aligned([("chosen", "weight", "score"), *rows]))
     if (left := len(found.places) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'selection.csv'}")
     say()

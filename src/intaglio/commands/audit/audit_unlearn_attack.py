@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, embedded_model
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.unlearning.attack.family import UnlearnAttack
@@ -182,7 +183,7 @@ def _report(found: "UnlearnAttacks", folder: Path) -> None:
     for one in found.prompts[:MOST_ROWS]:
         success = "-" if one.success is None else str(one.success)
         rows.append(("yes" if one.unattacked else "-", success, one.text or "-", one.prompt))
-    say(table([("unattacked", "try", "tokens before", "prompt"), *rows]))
+    say(aligned([("unattacked", "try", "tokens before", "prompt"), *rows]))
     if (left := len(found.prompts) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'attacks.csv'}")
     say()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.adapt.picture_prompts import picture_prompts
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
 from intaglio.commands.kit.source_settings import class_variable
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.audit.unlearning.concept import Concept
@@ -175,7 +176,7 @@ def _report(found: "UnlearningRecord", folder: Path) -> None:
         (row["part"], *(short_number(row[name]) for name in ("evidence_before", "evidence_after")), row["prompt"])
         for row in found.rows[:MOST_ROWS]
     ]
-    say(table([("part", "evidence", "after", "prompt"), *rows]))
+    say(aligned([("part", "evidence", "after", "prompt"), *rows]))
     if (left := len(found.rows) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'unlearned.json'}")
     say()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -153,7 +153,7 @@ def _report(found: "UnitEffects", folder: Path) -> None:
     from intaglio.report import write_report
 
     rows = [(f"{share:.0%}", f"{mean:.3g}", f"{ahead:.3g}") for share, mean, ahead in found.shares()]
-    say(table([("ranked first", "mean effect", "above all"), *rows]))
+    say(aligned([("ranked first", "mean effect", "above all"), *rows]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

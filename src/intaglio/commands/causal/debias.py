@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import command_line, say, shown, table
+from intaglio.commands.kit.console import command_line, say, shown
 from intaglio.commands.kit.inputs import described
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.causal.debias.family import PredictionCorrection
@@ -90,7 +91,7 @@ def _report(found: "DebiasedEffects", folder: Path) -> None:
         (row["trial"], f"{row['predicted']:.3g}", f"{row['effect']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}")
         for row in found.rows()[:MOST_ROWS]
     ]
-    say(table([("trial", "as predicted", "corrected", "95%"), *rows]))
+    say(aligned([("trial", "as predicted", "corrected", "95%"), *rows]))
     if (left := len(found.effects) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'effects.csv'}")
     say()

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from intaglio.amounts import duration_words, energy_words
-from intaglio.commands.kit.console import note, say, say_json, table
+from intaglio.commands.kit.console import note, say, say_json
 from intaglio.commands.kit.inputs import embedded_model, noted
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.energy.energy_estimate import EnergyEstimate
@@ -141,7 +142,7 @@ class CompareEnergy:
         rows = [_row(one, told[one], cheapest) for one in ordered]
         for one in bare:
             rows.append((*one.words, f"not covered ({told[one].whole.coverage:.0%})", "-", "-", "-"))
-        say(table([head, *rows]))
+        say(aligned([head, *rows]))
 
     def _alternatives(self) -> list[Alternative]:
         """Every combination once; values that a job does not have make no further ones."""

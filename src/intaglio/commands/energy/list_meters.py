@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from intaglio.commands.kit.console import note, say, say_json, table
+from intaglio.commands.kit.console import note, say, say_json
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.meters.survey import MeterFacts
@@ -35,7 +36,7 @@ class EnergyDoctor:
         if self.json:
             say_json({"accelerator": self.accelerator, "meters": [one.to_json() for one in facts]})
         else:
-            say(table([HEAD, *map(_row, facts)]))
+            say(aligned([HEAD, *map(_row, facts)]))
 
 
 def _row(facts: "MeterFacts") -> tuple[str, ...]:

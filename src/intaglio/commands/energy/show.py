@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from intaglio.commands.kit.console import say, say_json, table
+from intaglio.commands.kit.console import say, say_json
+from intaglio.printable import aligned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class ShowEnergyProfile:
         if self.json:
             say_json(asdict(found))
         else:
-            say(table(found.facts()))
+            say(aligned(found.facts()))
             say()
-            say(table(found.family_table()))
+            say(aligned(found.family_table()))
         return 0

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from intaglio.printable import one_line, printable
+from intaglio.printable import printable
 from intaglio.runs.tables import without_nan
 
 
@@ -87,11 +87,3 @@ def _write(stream: Any, text: str) -> None:
         encoding = stream.encoding or "ascii"
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
-
-
-def table(rows: Iterable[Sequence[object]], indent: str = "") -> str:
-    """Rows of cells as text in aligned columns; the last column is not padded."""
-    cells = [[one_line(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    return "\n".join(f"{indent}{line}".rstrip() for line in lines)

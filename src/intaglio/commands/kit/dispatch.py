@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import intaglio
 from intaglio.commands.kit import parsing
-from intaglio.commands.kit.console import Invocation, invoked, note, say, table
+from intaglio.commands.kit.console import Invocation, invoked, note, say
 from intaglio.commands.kit.devices import check_devices
 from intaglio.commands.kit.early_checks import check_early
 from intaglio.commands.kit.given_words import repeated_flags
@@ -18,6 +18,7 @@ from intaglio.commands.kit.resumed import check_verb, confined
 from intaglio.commands.kit.run_results import with_results
 from intaglio.commands.kit.shared_steps import check_launched
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.printable import aligned
 from intaglio.verbs import VERBS, Verb, parts_of
 
 if TYPE_CHECKING:
@@ -199,14 +200,14 @@ def overview() -> str:
     """The table of verbs."""
     rows = [(name, verb.summary) for name, verb in VERBS.items()]
     usage = "usage: intaglio VERB [METHOD] [flags]     intaglio VERB [METHOD] --help     intaglio --version"
-    return f"{intaglio.__doc__}\n\n{usage}\n\n{table(rows, indent='  ')}"
+    return f"{intaglio.__doc__}\n\n{usage}\n\n{aligned(rows, indent='  ')}"
 
 
 def parts_table(name: str) -> str:
     """The table of the verbs that begin with one word."""
     rows = [(verb, VERBS[verb].summary) for verb in parts_of(name, VERBS).values()]
     usage = f"usage: intaglio {name} PART [flags]     intaglio {name} PART --help"
-    return f"{usage}\n\n{table(rows, indent='  ')}"
+    return f"{usage}\n\n{aligned(rows, indent='  ')}"
 
 
 def methods_table(name: str) -> str:
@@ -220,6 +221,6 @@ def methods_table(name: str) -> str:
     operand = f" {verb.operand}" if verb.operand else ""
     usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
     parts = [(part, VERBS[part].summary) for part in parts_of(name, VERBS).values()]
-    further = f"\n\nBeside the methods:\n\n{table(parts, indent='  ')}" if parts else ""
+    further = f"\n\nBeside the methods:\n\n{aligned(parts, indent='  ')}" if parts else ""
     head = f"{verb.summary[0].upper()}{verb.summary[1:]}."
-    return f"{head}\n\n{usage}\n\n{table(rows, indent='  ')}{default}{further}"
+    return f"{head}\n\n{usage}\n\n{aligned(rows, indent='  ')}{default}{further}"

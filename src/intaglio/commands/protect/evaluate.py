@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.adapt.family import FineTuner
@@ -242,7 +243,7 @@ def _report(found: "Robustness", folder: Path) -> None:
         )
         for one in found.rows_by_net
     ]
-    say(table([head, *rows]))
+    say(aligned([head, *rows]))
     say()
     say(found.statement)
     if (about := found.about_membership) is not None:

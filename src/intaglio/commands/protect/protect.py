@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,7 +149,7 @@ def _report(found: "ProtectionResult", folder: Path, given_back: Path) -> None:
         (one.name, one.saved, str(one.largest_difference), short_number(one.psnr), short_number(one.ssim))
         for one in found.pictures
     ]
-    say(table([head, *rows]))
+    say(aligned([head, *rows]))
     say()
     unchanged = [one.name for one in found.pictures if not one.largest_difference]
     if unchanged:

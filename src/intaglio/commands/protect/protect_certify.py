@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.protect.certify.family import Certifier
@@ -89,7 +90,7 @@ def _report(found: "CertifiedPictures", folder: Path) -> None:
         (row["picture"], row["class"] or "no verdict", short_number(row["radius"]), f"{row['share']:.1%}")
         for row in found.rows()[:MOST_ROWS]
     ]
-    say(table([("picture", "class", "radius", "votes for the first"), *rows]))
+    say(aligned([("picture", "class", "radius", "votes for the first"), *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'certified.csv'}")
     say()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
@@ -12,6 +12,7 @@ from intaglio.commands.kit.recorded_method import fits
 from intaglio.commands.kit.source_settings import class_variable
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
+from intaglio.printable import aligned
 from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, trained_beside
 from intaglio.verbs import VERBS
 
@@ -176,7 +177,7 @@ def _report(found: "MarkDetections", folder: Path) -> None:
         )
         for one, row in zip(found.ranked[:MOST_ROWS], found.rows(), strict=False)
     ]
-    say(table([head, *rows]))
+    say(aligned([head, *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'detections.csv'}")
     say()

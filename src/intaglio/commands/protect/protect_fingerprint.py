@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
@@ -16,6 +16,7 @@ from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
 from intaglio.files import atomic_path, file_hash
+from intaglio.printable import aligned
 from intaglio.protect.fingerprint.mark_key import MOST_USERS, KeptKey, MarkKey, trained_beside
 from intaglio.sampling.sampler_names import SamplerName
 
@@ -328,7 +329,7 @@ def _report(found: "MarkedPictures", folder: Path, given_back: Path) -> None:
         )
         for one in found.pictures[:MOST_ROWS]
     ]
-    say(table([head, *rows]))
+    say(aligned([head, *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'marked.csv'}")
     say()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.named_paths import named_paths
 from intaglio.errors import BadInput
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.images.image_set import ImageSet
@@ -152,7 +153,7 @@ def _report(found: "PrivateRecord", folder: Path) -> None:
 
     if found.judged:
         rows = [(row["class"], str(row["pictures"]), str(row["right"])) for row in found.rows()]
-        say(table([("class", "judged", "right"), *rows]))
+        say(aligned([("class", "judged", "right"), *rows]))
         say()
     say(found.statement)
     say(str(folder / WEIGHTS))

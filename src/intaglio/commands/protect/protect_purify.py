@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.protect.given_back import GivesBack
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -105,7 +106,7 @@ def _report(found: "PurifiedPictures", folder: Path, given_back: Path) -> None:
         (one.saved, str(one.largest_difference), short_number(one.psnr), short_number(one.ssim))
         for one in found.pictures[:MOST_ROWS]
     ]
-    say(table([head, *rows]))
+    say(aligned([head, *rows]))
     if (left := len(found.pictures) - len(rows)) > 0:
         say(f"{left} more are in {folder / 'purified.csv'}")
     say()
