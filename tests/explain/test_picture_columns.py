@@ -30,8 +30,9 @@ def test_labels_may_be_missing(tmp_path):
         ("picture,x\na.png,1\na.png,2\n", "two rows for a.png"),
         ("picture,x\na.png\n", "line 2 of .* has not 2 cells"),
         ("picture,x\na.png,1,2\n", "line 2 of .* has not 2 cells"),
-        ("name,x\na.png,1\n", "no column picture"),
-        ("picture\na.png\n", "no column picture beside others"),
+        ("name,x\na.png,1\n", "no column picture; its first line has name, x: let picture head"),
+        ("picture\na.png\n", "no column beside picture"),
+        ("picture,x,x\na.png,1,2\n", "two columns called x"),
         ("picture,x\n", "has no rows"),
     ],
 )

@@ -17,7 +17,6 @@ from intaglio.commands.extract import Extract
 from intaglio.commands.flow.bpd import FlowBpd
 from intaglio.commands.kit import dispatch
 from intaglio.commands.kit.console import say
-from intaglio.printable import aligned
 from intaglio.commands.kit.devices import known_devices
 from intaglio.commands.kit.parsing import to_words
 from intaglio.commands.kit.plain_values import LARGEST
@@ -25,6 +24,7 @@ from intaglio.extract.methods.cfg import ClassifierFreeExtract
 from intaglio.extract.prompts import suggested_prompt
 from intaglio.flow.training.settings import FlowTraining
 from intaglio.images.image_set import save_png
+from intaglio.printable import aligned
 from intaglio.runs.progress import showing
 from intaglio.runs.tables import rows_csv
 

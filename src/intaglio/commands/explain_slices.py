@@ -67,7 +67,7 @@ class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.explain.slices.cost import slices_plan
         from intaglio.explain.slices.family import truth_places
-        from intaglio.explain.slices.result import FILE, TABLE, ErrorSlices
+        from intaglio.explain.slices.result import ErrorSlices
         from intaglio.files import file_hash
 
         scored, network = self.read_network(self.device, self.head)
@@ -93,7 +93,7 @@ class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
                 found = self._method(scored, source, images, truth, run=run)
                 _save_pictures(found, images, run)
                 found.save(folder)
-                run.finish(found.figures(), (FILE, TABLE, "images"))
+                run.finish(found.figures(), (ErrorSlices.file, ErrorSlices.table, "images"))
         _report(cast("ErrorSlices", ErrorSlices.load(folder)), folder)
         return 0
 

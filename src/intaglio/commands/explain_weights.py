@@ -55,7 +55,7 @@ class ExplainWeights(DryRun, ModelAndLoRA, InRun, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.explain.weights.cost import weights_plan
         from intaglio.explain.weights.kernel_layers import layers_hash
-        from intaglio.explain.weights.result import FILE, TABLE, KernelReadings
+        from intaglio.explain.weights.result import KernelReadings
 
         layers, others, notes = self._layers()
         plan = weights_plan(self._method, layers, shifted=others is not None)
@@ -74,7 +74,7 @@ class ExplainWeights(DryRun, ModelAndLoRA, InRun, Generic[M]):
                 found = self._method(layers, others, run=run)
                 _save_pictures(found, layers, run)
                 found.save(folder)
-                run.finish(found.figures(), (FILE, TABLE, "images"))
+                run.finish(found.figures(), (KernelReadings.file, KernelReadings.table, "images"))
         _report(cast("KernelReadings", KernelReadings.load(folder)), folder)
         return 0
 

@@ -104,8 +104,7 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         rows = list(table)
     except csv.Error as error:
         raise BadInput(f"{path} cannot be read as a table ({error}); give a CSV file") from error
-    if PICTURE not in columns or len(columns) < 2 or len(set(columns)) < len(columns):
-        raise BadInput(f"{path} has no column {PICTURE} beside others of different names; give a CSV file with them")
+    _check_columns(columns, path)
     found: dict[str, dict[str, str]] = {}
     for line, row in enumerate(rows, start=2):
         if len(row) != len(columns) or None in row.values():
@@ -117,6 +116,16 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     if not found:
         raise BadInput(f"{path} has no rows; give one a picture")
     return found
+
+
+def _check_columns(columns: Sequence[str], path: Path) -> None:
+    if PICTURE not in columns:
+        few = ", ".join(map(one_line, columns[:5])) or "nothing"
+        raise BadInput(f"{path} has no column {PICTURE}; its first line has {few}: let {PICTURE} head the rows' names")
+    if len(columns) < 2:
+        raise BadInput(f"{path} has no column beside {PICTURE}; give one or more, each with a name of its own")
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise BadInput(f"{path} has two columns called {one_line(twice[0])}; give each a name of its own")
 
 
 def _numbers(row: Mapping[str, str], name: str, path: Path) -> Float[ndarray, "d"]:

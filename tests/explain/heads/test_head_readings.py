@@ -10,7 +10,7 @@ from intaglio.explain.heads.methods.concept_head import SPARSITIES, ConceptHead
 from intaglio.explain.heads.methods.gated_places import GatedPlaces
 from intaglio.explain.heads.methods.linear_head import LinearHead
 from intaglio.explain.heads.methods.rule_tree import RuleTree
-from intaglio.explain.heads.place_features import place_features
+from intaglio.explain.heads.place_features import place_features, places_name
 from intaglio.explain.picture_features import EncodedFeatures, LayerFeatures, TabledFeatures
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.encoder import Encoder
@@ -43,6 +43,8 @@ def test_places_of_our_encoder_are_its_coarsest_maps_and_of_others_the_picture()
     torch.testing.assert_close(found, maps.flatten(2).transpose(1, 2))
     other = Embedding("other", "0" * 64, lambda pixels: pixels.mean((2, 3)), torch.device("cpu"))
     assert place_features(EncodedFeatures(other), images, 8).shape == (2, 1, 3)
+    assert places_name(EncodedFeatures(ours)) == f"the coarsest maps of the encoder {ours.name}"
+    assert places_name(EncodedFeatures(other)) == EncodedFeatures(other).name
 
 
 def tabled(values: np.ndarray, seed: int = 0):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from intaglio.bench.kit.distinct_pictures import distinct_pictures
 from intaglio.bench.kit.methods import default_methods
 from intaglio.explain.features.feature_cells import ProbedNetworks
 from intaglio.explain.features.methods.denoiser import DenoiserProbe
@@ -100,12 +101,8 @@ class SurrogateBench:
 
 def pictures() -> ImageSet:
     """Distinct shipped pictures: of subjects that the classifier has not seen, of the base's set, and controls."""
-    parts = [testbed.held_out_pictures()[0], testbed.real_pictures(), testbed.controls_wide()]
-    seen: dict[str, torch.Tensor] = {}
-    for part in parts:
-        for content, pixels in zip(part.hashes, part.pixels, strict=True):
-            seen.setdefault(content, pixels)
-    return ImageSet.from_pixels(torch.stack(list(seen.values())), [f"picture {k}" for k in range(len(seen))])
+    _, pixels, _ = distinct_pictures()
+    return ImageSet.from_pixels(pixels, [f"picture {k}" for k in range(len(pixels))])
 
 
 def source_rows(source: str, images: ImageSet, seed: int) -> BlackBoxRows:

@@ -4,18 +4,10 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
-from intaglio.data_files import Fields
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.runs.plain_json import to_json
-from intaglio.runs.result_table import ResultTable
-from intaglio.runs.tables import rows_csv
-
-FILE, TABLE = "effects.json", "effects.csv"
+from intaglio.runs.json_table import JsonTable
 
 
 @dataclass(frozen=True)
@@ -38,8 +30,11 @@ COLUMNS = ["trial", "predicted", "effect", "low", "high", "treated", "untreated"
 
 
 @dataclass(frozen=True)
-class DebiasedEffects(ResultTable):
+class DebiasedEffects(JsonTable):
     """Effects of trials by one correction."""
+
+    file: ClassVar[str] = "effects.json"
+    table: ClassVar[str] = "effects.csv"
 
     method: str
     reading: str
@@ -105,23 +100,6 @@ class DebiasedEffects(ResultTable):
             "recovered_high": high,
             "outside": self.outside,
         }
-
-    def save(self, folder: Path) -> None:
-        """Writes `effects.csv` and `effects.json`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
-        atomic_write(folder / FILE, to_json(asdict(self), indent=2))
-
-    @classmethod
-    def load(cls, folder: Path) -> "DebiasedEffects | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        if not path.exists():
-            return None
-        stored = Fields.read(path, "delete it, and the same command makes it again").values
-        try:
-            return cls._of(stored)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command makes it again") from error
 
     @classmethod
     def _of(cls, stored: Mapping[str, Any]) -> "DebiasedEffects":

@@ -55,7 +55,7 @@ class CausalDebias(Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.causal.debias.result import FILE, TABLE, DebiasedEffects
+        from intaglio.causal.debias.result import DebiasedEffects
         from intaglio.causal.debias.trial_rows import read_calibration, read_trials
         from intaglio.files import file_hash
         from intaglio.runs.run import Run
@@ -74,7 +74,7 @@ class CausalDebias(Generic[M]):
                 for warning in found.warnings:
                     run.warn(warning)
                 found.save(folder)
-                run.finish(found.figures(), (FILE, TABLE))
+                run.finish(found.figures(), (DebiasedEffects.file, DebiasedEffects.table))
         _report(cast("DebiasedEffects", DebiasedEffects.load(folder)), folder)
         return 0
 

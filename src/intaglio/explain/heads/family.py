@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.errors import BadInput, require
 from intaglio.explain.heads.fitted_head import FittedHead, HeadExplanation, Places
 from intaglio.explain.heads.logistic_fits import chosen_logistic
-from intaglio.explain.heads.place_features import place_features
+from intaglio.explain.heads.place_features import place_features, places_name
 from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
 from intaglio.explain.picture_features import FeatureSource
@@ -116,7 +116,7 @@ class ReadableHead(ABC):
         answers = self._answers(places, truth, kept, folds, run, key)
         head = self._explained(places, kept, names, run, key)
         found = HeadReadings(
-            method=self.name, kind=self.kind, reading=self.reading, features_of=source.name, column=column,
+            method=self.name, kind=self.kind, reading=self.reading, features_of=places_name(source), column=column,
             classes=kept.classes, dropped=kept.dropped, grouped=groups is not None, names=tuple(names),
             numbers=int(places.shape[2]), places=int(places.shape[1]), levels=self.levels, truth=truth,
             groups=kept.groups, folds=folds, head=head, **answers,

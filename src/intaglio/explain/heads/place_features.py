@@ -31,6 +31,13 @@ def place_features(source: FeatureSource, images: ImageSet, side: int) -> Float[
     return found
 
 
+def places_name(source: FeatureSource) -> str:
+    """The numbers that `place_features` averages, in words."""
+    if isinstance(source, EncodedFeatures) and isinstance(source.encoder.network, ResizingEncoder):
+        return f"the coarsest maps of the encoder {source.encoder.name}"
+    return source.name
+
+
 def _maps(source: FeatureSource, images: ImageSet) -> Float[Tensor, "n c h w"] | None:
     """Maps of the source's network; None where it has none."""
     if isinstance(source, LayerFeatures):

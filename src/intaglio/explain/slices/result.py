@@ -5,18 +5,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from intaglio.data_files import Fields
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.runs.plain_json import to_json
-from intaglio.runs.result_table import ResultTable
-from intaglio.runs.tables import rows_csv
+from intaglio.runs.json_table import JsonTable
 
-FILE, TABLE = "slices.json", "slices.csv"
 COLUMNS = [
     "slice", "told", "inside", "error_inside", "outside", "error_outside", "p", "q", "passes", "truth", "called",
     "pictures",
@@ -62,8 +55,11 @@ class FoundGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErrorSlices(ResultTable):
+class ErrorSlices(JsonTable):
     """Slices of one classifier by one method."""
+
+    file: ClassVar[str] = "slices.json"
+    table: ClassVar[str] = "slices.csv"
 
     method: str
     reading: str
@@ -146,27 +142,14 @@ class ErrorSlices(ResultTable):
             "masked": self.masked,
         }
 
-    def save(self, folder: Path) -> None:
-        """Writes `slices.csv` and `slices.json`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), COLUMNS))
-        atomic_write(folder / FILE, to_json(asdict(self), indent=2))
-
     @classmethod
-    def load(cls, folder: Path) -> "ErrorSlices | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        if not path.exists():
-            return None
-        stored = Fields.read(path, "delete it, and the same command makes it again").values
-        try:
-            groups = tuple(_group(one) for one in stored["groups"])
-            return cls(
-                method=str(stored["method"]), reading=str(stored["reading"]), head=str(stored["head"]),
-                pictures=int(stored["pictures"]), tested=int(stored["tested"]), wrong=int(stored["wrong"]),
-                masked=bool(stored["masked"]), rate=float(stored["rate"]), groups=groups,
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command makes it again") from error
+    def _of(cls, stored: Mapping[str, Any]) -> "ErrorSlices":
+        groups = tuple(_group(one) for one in stored["groups"])
+        return cls(
+            method=str(stored["method"]), reading=str(stored["reading"]), head=str(stored["head"]),
+            pictures=int(stored["pictures"]), tested=int(stored["tested"]), wrong=int(stored["wrong"]),
+            masked=bool(stored["masked"]), rate=float(stored["rate"]), groups=groups,
+        )  # fmt: skip
 
 
 def _group(stored: Mapping[str, Any]) -> FoundGroup:

@@ -5,18 +5,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from intaglio.data_files import Fields
-from intaglio.errors import BadInput
-from intaglio.files import atomic_write
-from intaglio.runs.plain_json import to_json
-from intaglio.runs.result_table import ResultTable
-from intaglio.runs.tables import rows_csv
-
-FILE, TABLE = "kernels.json", "kernels.csv"
+from intaglio.runs.json_table import JsonTable
 
 
 @dataclass(frozen=True)
@@ -48,8 +40,11 @@ class ReadLayer:
 
 
 @dataclass(frozen=True)
-class KernelReadings(ResultTable):
+class KernelReadings(JsonTable):
     """Kernels of a network by one method, in the order of its layers."""
+
+    file: ClassVar[str] = "kernels.json"
+    table: ClassVar[str] = "kernels.csv"
 
     method: str
     reading: str
@@ -122,24 +117,11 @@ class KernelReadings(ResultTable):
             "mean_shift": sum(shifts) / len(shifts) if shifts else None,
         }
 
-    def save(self, folder: Path) -> None:
-        """Writes `kernels.csv` and `kernels.json`, each atomically."""
-        atomic_write(folder / TABLE, rows_csv(self.rows(), self.columns))
-        atomic_write(folder / FILE, to_json(asdict(self), indent=2))
-
     @classmethod
-    def load(cls, folder: Path) -> "KernelReadings | None":
-        """The result stored in a run's folder; None where there is none. Raises `BadInput` for a damaged file."""
-        path = Path(folder) / FILE
-        if not path.exists():
-            return None
-        stored = Fields.read(path, "delete it, and the same command makes it again").values
-        try:
-            measured = tuple(map(str, stored["measured"]))
-            layers = tuple(ReadLayer.of(one) for one in stored["layers"])
-            if not layers or any(len(one.figures) != len(measured) for one in layers):
-                raise ValueError("the figures do not fit the layers")
-            method, reading, shift = (str(stored[name]) for name in ("method", "reading", "shift_reading"))
-            return cls(method, reading, shift, measured, layers)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{path} is damaged ({error}); delete it, and the same command makes it again") from error
+    def _of(cls, stored: Mapping[str, Any]) -> "KernelReadings":
+        measured = tuple(map(str, stored["measured"]))
+        layers = tuple(ReadLayer.of(one) for one in stored["layers"])
+        if not layers or any(len(one.figures) != len(measured) for one in layers):
+            raise ValueError("the figures do not fit the layers")
+        method, reading, shift = (str(stored[name]) for name in ("method", "reading", "shift_reading"))
+        return cls(method, reading, shift, measured, layers)
