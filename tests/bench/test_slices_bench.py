@@ -1,6 +1,7 @@
 """The bench of slices: its marks, its figures by hand, and its rows end to end."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from explain_scenes import SIDE
 from intaglio.bench.slices import bench
 from intaglio.bench.slices.bench import SlicesBench, figures_of, precision
 from intaglio.bench.slices.marked_pictures import CorneredPictures, taught_classifier, with_mark
+from intaglio.explain.slices.balanced_weights import TaughtPictures
 from intaglio.explain.slices.result import ErrorSlices, FoundGroup
 from intaglio.images.image_set import ImageSet
 from intaglio.models.scored_network import classifier_score
@@ -24,7 +26,9 @@ def planted(seed):
     astray = source.random(90) < 1 / 3
     images = ImageSet.from_pixels(with_mark(pixels, (codes == 0) != astray), captions=["a thing"] * 90)
     scored = classifier_score(net, "artist", side=SIDE)
-    return CorneredPictures(scored, images, tuple(scored.classes[k] for k in codes), astray)
+    truth = tuple(scored.classes[k] for k in codes)
+    taught = TaughtPictures(ImageSet.from_pixels(with_mark(pixels, codes == 0)), truth)
+    return CorneredPictures(scored, images, truth, astray, taught, np.zeros(90, np.int64), pixels[:20], codes[:20], 1)
 
 
 def group(pictures):
@@ -49,13 +53,39 @@ def test_the_mark_is_red_and_in_the_corner_of_the_chosen_alone():
 
 def test_figures_by_hand():
     trainings = {
-        str(k): {"rows": {"domino, own": {"precision": p, "holds": 1.0, "seconds": 1.0}}, "wrong_planted": 0.5}
-        | {"wrong_others": 0.1}
+        str(k): {"rows": {"domino, own": {"precision": p, "holds": 1.0, "seconds": 1.0, "worst": p / 2}}}
+        | {"wrong_planted": 0.5, "wrong_others": 0.1, "worst_before": 0.1, "worst_planted": 0.5}
         for k, p in enumerate((0.4, 0.8))
     }
     found = figures_of(trainings, 1.0)
     assert found["precision_domino_own"] == pytest.approx(0.6)
     assert found["rows"]["domino, own"]["spread"] == pytest.approx(0.4 / 2**0.5)
+    assert found["worst_domino_own"] == pytest.approx(0.3)
+    assert (found["worst_before"], found["worst_planted"]) == (0.1, 0.5)
+
+
+def test_the_worst_group_is_over_classes_with_the_mark_and_without():
+    scene = planted(0)
+    net = taught_classifier(scene.taught.images.pixels, torch.from_numpy(np.arange(90) % 2), 4, 0)
+    shares = []
+    for pixels in (scene.judged, with_mark(scene.judged, np.full(20, True))):
+        right = net(pixels)["artist"].argmax(1).numpy() == scene.codes
+        shares += [right[scene.codes == 0].mean(), right[scene.codes == 1].mean()]
+    assert scene.worst(net) == pytest.approx(min(shares))
+    assert max(shares) - min(shares) > 0.5
+
+
+def test_weights_draw_what_a_classifier_learns_from():
+    scene = replace(planted(0), epochs=15)
+    marked = with_mark(scene.judged, np.full(20, True))
+    alone = scene.retaught(np.arange(90) % 2 * 1.0, 0)  # of the class without a mark
+    both = scene.retaught(np.ones(90), 0)
+    assert (
+        float(both(marked)["artist"].softmax(1)[:, 0].min())
+        > 0.9
+        > 0.5
+        > float(alone(marked)["artist"].softmax(1)[:, 0].max())
+    )
 
 
 def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):

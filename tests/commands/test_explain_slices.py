@@ -41,9 +41,22 @@ def test_slices_have_pictures_and_a_report(folder, tmp_path, capsys):
     assert main(words) == 0  # the second time it is found
 
 
+def test_pictures_to_learn_from_are_weighed(folder, tmp_path, capsys):
+    assert main(line(folder, tmp_path, "--taught", f"{folder}/pictures")) == 0
+    said = capsys.readouterr().out
+    (run,) = tmp_path.glob("explain-slices-domino-*")
+    found = ErrorSlices.load(run)
+    assert len(found.weighed) == 40
+    assert found.weighing in said
+    assert found.weighing in (run / "report.html").read_text()
+    assert len((run / "weights.csv").read_text().splitlines()) == 41
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        (("--taught-labels", __file__), "--taught-labels is of the pictures of --taught; give that folder too"),
+        (("--taught", "nowhere"), "nowhere does not exist"),
         (("--column", "artist"), "has no column 'artist'; it has: kind; name one with --column"),
         (("--layer", "stages.9"), "no layer 'stages.9' with maps"),
         (("--head", "artist", "--column", "kind"), "is no class of the head artist: one, two"),

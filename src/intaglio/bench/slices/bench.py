@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from intaglio.bench.kit.methods import default_methods
-from intaglio.bench.slices.marked_pictures import CorneredPictures, marked_pictures
+from intaglio.bench.slices.marked_pictures import CLASSES, CorneredPictures, marked_pictures
 from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
+from intaglio.explain.slices.balanced_weights import balanced_weights
 from intaglio.explain.slices.family import SliceFinder
 from intaglio.explain.slices.result import ErrorSlices
 from intaglio.files import file_hash
@@ -37,7 +38,9 @@ class SlicesBench:
     Noto's; on others 30% have it wrongly, and many of these are mistaken. `precision` is the share of the first ten
     pictures of a slice that are of a planted group (Noto without the corner, others with it), of the best slice for
     each group, a mean over groups and trainings; `holds` the share of slices that pass their test; `wrong` the share of
-    wrong answers among planted pictures and among others.
+    wrong answers among planted pictures and among others. `worst` is the accuracy on further pictures, marked or not,
+    of the worst of these and the classes, after a training by the weights of the slices: as it was without weights,
+    and at most that by the planted groups themselves.
     """
 
     quick: bool = False
@@ -69,14 +72,16 @@ class SlicesBench:
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The rows as a table."""
-        head = ("row", "precision", "spread", "holds")
-        lines = [
-            (name, f"{one['precision']:.2f}", f"{one['spread']:.2f}", f"{one['holds']:.2f}")
-            for name, one in figures["rows"].items()
-        ]
+        head = ("row", "precision", "spread", "holds", "worst", "spread")
+        keys = ("precision", "spread", "holds", "worst", "worst_spread")
+        lines = [(name, *(f"{one[key]:.2f}" for key in keys)) for name, one in figures["rows"].items()]
         table = aligned([head, *lines])
         planted, others = figures["wrong_planted"], figures["wrong_others"]
-        return f"{table}\n\nwrong: {planted:.0%} of planted pictures, {others:.0%} of others"
+        before, best = figures["worst_before"], figures["worst_planted"]
+        return (
+            f"{table}\n\nwrong: {planted:.0%} of planted pictures, {others:.0%} of others\n"
+            f"worst group: {before:.2f} without weights, {best:.2f} by the planted groups"
+        )
 
     def _rows(self) -> dict[str, SliceFinder]:
         """Methods by the names of their rows: with masks and without."""
@@ -92,12 +97,12 @@ class SlicesBench:
         with run.progress(count, "trainings", len(known)) as progress:
             for seed in range(self.seed, self.seed + count):
                 if str(seed) not in known:
-                    run.record("training", str(seed), measured(marked_pictures(seed), self._rows()))
+                    run.record("training", str(seed), measured(marked_pictures(seed), self._rows(), seed))
                     progress.advance()
 
 
-def measured(pictures: CorneredPictures, methods: Mapping[str, SliceFinder]) -> dict[str, Any]:
-    """Precision and tests of every row, by both kinds of features, and how often the classifier errs."""
+def measured(pictures: CorneredPictures, methods: Mapping[str, SliceFinder], seed: int) -> dict[str, Any]:
+    """Precision, tests and worst groups of every row, by both kinds of features, and how often the classifier errs."""
     network = load_encoder(testbed.encoder_path())
     encoder = Embedding("embedded", file_hash(testbed.encoder_path()), network, next(network.parameters()).device)
     sources: dict[str, FeatureSource] = {"encoder": EncodedFeatures(encoder), "own": LayerFeatures(pictures.scored)}
@@ -105,16 +110,25 @@ def measured(pictures: CorneredPictures, methods: Mapping[str, SliceFinder]) -> 
     for name, method in methods.items():
         for kind, source in sources.items():
             began = time.monotonic()
-            found = method(pictures.scored, source, pictures.images, pictures.truth)
+            found = method(pictures.scored, source, pictures.images, pictures.truth, pictures.taught)
+            weights = np.array([one.weight for one in found.weighed])
             rows[name if name == WORDS else f"{name}, {kind}"] = {
                 "precision": precision(found, pictures.planted),
                 "holds": float(np.mean([one.passes for one in found.groups])) if found.groups else 0.0,
                 "seconds": time.monotonic() - began,
+                "worst": pictures.worst(pictures.retaught(weights, seed)),
             }
     called = pictures.scored.called(pictures.images.pixels).numpy()
     wrong = called != np.array([pictures.scored.classes.index(one) for one in pictures.truth])
-    astray = pictures.astray
-    return {"rows": rows, "wrong_planted": float(wrong[astray].mean()), "wrong_others": float(wrong[~astray].mean())}
+    codes = np.array([CLASSES.index(one) for one in pictures.taught.truth])
+    best = pictures.retaught(balanced_weights(codes, pictures.cells), seed)
+    return {
+        "rows": rows,
+        "wrong_planted": float(wrong[pictures.astray].mean()),
+        "wrong_others": float(wrong[~pictures.astray].mean()),
+        "worst_before": pictures.worst(pictures.retaught(np.ones(len(codes)), seed)),
+        "worst_planted": pictures.worst(best),
+    }
 
 
 def precision(found: ErrorSlices, planted: Sequence[set[str]]) -> float:
@@ -131,13 +145,21 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     trainings = list(recorded.values())
     rows = {}
     for name in trainings[0]["rows"]:
-        values = [one["rows"][name]["precision"] for one in trainings]
+        values, worst = ([one["rows"][name][key] for one in trainings] for key in ("precision", "worst"))
         rows[name] = {
             "precision": float(np.mean(values)),
-            "spread": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+            "spread": _spread(values),
+            "worst": float(np.mean(worst)),
+            "worst_spread": _spread(worst),
             "holds": float(np.mean([one["rows"][name]["holds"] for one in trainings])),
             "seconds": float(np.mean([one["rows"][name]["seconds"] for one in trainings])),
         }
     flat = {f"precision_{name.replace(', ', '_').replace('-', '_')}": one["precision"] for name, one in rows.items()}
-    wrong = {name: float(np.mean([one[name] for one in trainings])) for name in ("wrong_planted", "wrong_others")}
+    flat |= {f"worst_{name.replace(', ', '_').replace('-', '_')}": one["worst"] for name, one in rows.items()}
+    told = ("wrong_planted", "wrong_others", "worst_before", "worst_planted")
+    wrong = {name: float(np.mean([one[name] for one in trainings])) for name in told}
     return {**flat, **wrong, "seconds": seconds, "machine": machine(), "versions": versions(), "rows": rows}
+
+
+def _spread(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

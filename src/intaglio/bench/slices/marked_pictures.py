@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from intaglio.bench.kit.distinct_pictures import distinct_pictures
 from intaglio.bench.kit.taught_classifier import taught
+from intaglio.explain.slices.balanced_weights import TaughtPictures
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, new_classifier
 from intaglio.models.scored_network import ScoredClassifier, classifier_score
@@ -32,6 +33,16 @@ class CorneredPictures:
     truth: tuple[str, ...]
     astray: Bool[ndarray, "n"]
     """Whether the mark is that of the other class."""
+    taught: TaughtPictures
+    """Those that it learned from."""
+    cells: Int[ndarray, "m"]
+    """Of the latter, 1 where the mark is that of the other class, else 0."""
+    judged: Float[Tensor, "k 3 h w"]
+    """Further pictures, without a mark."""
+    codes: Int[ndarray, "k"]
+    """Places of their classes."""
+    epochs: int = EPOCHS
+    """Passes of a further training."""
 
     @property
     def planted(self) -> list[set[str]]:
@@ -39,20 +50,45 @@ class CorneredPictures:
         names, truth = np.array(self.images.names), np.array(self.truth)
         return [set(names[self.astray & (truth == one)].tolist()) for one in CLASSES]
 
+    def worst(self, net: PictureClassifier) -> float:
+        """Share of the judged pictures that a classifier names right, of the worst of both classes, marked or not."""
+        truth, found = torch.from_numpy(self.codes), list[float]()
+        for marked in (False, True):
+            with torch.no_grad():
+                called = net(with_mark(self.judged, np.full(len(self.codes), marked)))[HEAD].argmax(1)
+            found += [float((called == truth)[truth == kind].double().mean()) for kind in range(len(CLASSES))]
+        return min(found)
+
+    def retaught(self, weights: Float[ndarray, "m"], seed: int) -> PictureClassifier:
+        """A small classifier that learned from the same pictures, drawn by weights."""
+        labels = torch.tensor([CLASSES.index(one) for one in self.taught.truth])
+        return taught_classifier(
+            self.taught.images.pixels, labels, self.epochs, seed, torch.from_numpy(weights).float()
+        )
+
 
 def marked_pictures(seed: int, epochs: int = EPOCHS) -> CorneredPictures:
-    """Half of the testbed's pictures teach a small classifier of Noto and other artists, the other half is asked."""
+    """Two fifths of the testbed's pictures teach a small classifier of Noto and other artists, two fifths are asked.
+
+    The last fifth judges what a further training makes of it.
+    """
     names, pixels, captions = distinct_pictures()
     codes = np.array([0 if one.endswith("noto style") else 1 for one in captions])
     source = numpy_generator(seed, 0)
     order = source.permutation(len(names))
-    taught, asked = order[::2], order[1::2]
+    fifth = np.arange(len(order)) % 5
+    taught, asked, judged = order[fifth < 2], order[(fifth == 2) | (fifth == 3)], order[fifth == 4]
     agrees = source.random(len(names)) < np.where(np.isin(np.arange(len(names)), taught), AGREEING, ASKED)
     marked = with_mark(pixels, (codes == 0) == agrees)
     net = taught_classifier(marked[taught], torch.from_numpy(codes[taught]), epochs, seed)
     images = ImageSet.from_pixels(marked[asked], captions=[captions[k] for k in asked])
     scored = classifier_score(net, HEAD)
-    return CorneredPictures(scored, images, tuple(CLASSES[k] for k in codes[asked]), ~agrees[asked])
+    learned = ImageSet.from_pixels(marked[taught], captions=[captions[k] for k in taught])
+    return CorneredPictures(
+        scored, images, tuple(CLASSES[k] for k in codes[asked]), ~agrees[asked],
+        TaughtPictures(learned, tuple(CLASSES[k] for k in codes[taught])), (~agrees[taught]).astype(np.int64),
+        pixels[judged], codes[judged], epochs,
+    )  # fmt: skip
 
 
 def with_mark(pixels: Float[Tensor, "n 3 h w"], chosen: Bool[ndarray, "n"]) -> Float[Tensor, "n 3 h w"]:
@@ -63,7 +99,9 @@ def with_mark(pixels: Float[Tensor, "n 3 h w"], chosen: Bool[ndarray, "n"]) -> F
     return found
 
 
-def taught_classifier(pixels: Float[Tensor, "n 3 h w"], labels: Tensor, epochs: int, seed: int) -> PictureClassifier:
+def taught_classifier(
+    pixels: Float[Tensor, "n 3 h w"], labels: Tensor, epochs: int, seed: int, weights: Float[Tensor, "n"] | None = None
+) -> PictureClassifier:
     """A small classifier after so many passes, in evaluation mode."""
     net = new_classifier({HEAD: CLASSES}, seed, (16, 32, 64), (1, 1, 1))
-    return taught(net, HEAD, pixels, labels, epochs, seed).requires_grad_(False)
+    return taught(net, HEAD, pixels, labels, epochs, seed, weights).requires_grad_(False)

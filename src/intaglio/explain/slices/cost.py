@@ -13,8 +13,13 @@ ROWS = 8
 """Pictures of the calls that are timed."""
 
 
-def slices_plan(method: SliceFinder, scored: ScoredNetwork, source: FeatureSource, images: ImageSet) -> TimePlan:
-    """Seconds of answers, masks and features, each timed on few pictures; the fit takes seconds and is not counted."""
+def slices_plan(
+    method: SliceFinder, scored: ScoredNetwork, source: FeatureSource, images: ImageSet, taught: int = 0
+) -> TimePlan:
+    """Seconds of answers, masks and features, each timed on few pictures; the fit takes seconds and is not counted.
+
+    `taught` pictures more are described, as they are.
+    """
     some = images[: min(ROWS, len(images), method.batch)]
     called = scored.called(some.pixels)
     parts = {"answers": seconds_of(lambda: scored.called(some.pixels), scored.device)}
@@ -23,4 +28,5 @@ def slices_plan(method: SliceFinder, scored: ScoredNetwork, source: FeatureSourc
     parts["features"] = seconds_of(lambda: source.of(some), torch.device("cpu"))
     many = len(images) / len(some)
     seconds = {name: one * many for name, one in parts.items()}
+    seconds["features"] *= 1 + method.masked + taught / len(images)
     return TimePlan(seconds, f"pictures   {len(images):,}, by {source.name}{', masked' if method.masked else ''}")

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, require
 from intaglio.explain.picture_features import FeatureSource
+from intaglio.explain.slices.balanced_weights import TaughtPictures, balanced_weights, slice_cells
 from intaglio.explain.slices.class_heat import class_heat, masked_pictures
 from intaglio.explain.slices.judged_rows import JudgedRows
 from intaglio.explain.slices.recognised import recognised
-from intaglio.explain.slices.result import ErrorSlices, FoundGroup
+from intaglio.explain.slices.result import ErrorSlices, FoundGroup, WeighedPicture
 from intaglio.images.image_set import ImageSet
 from intaglio.models.scored_network import ScoredNetwork
 from intaglio.runs.picture_batches import content_order
@@ -97,6 +98,7 @@ class SliceFinder(ABC):
         source: FeatureSource,
         images: ImageSet,
         truth: Sequence[str],
+        taught: TaughtPictures | None = None,
         *,
         run: Run = Run.none(),
     ) -> ErrorSlices:
@@ -107,6 +109,8 @@ class SliceFinder(ABC):
             source: of the features that pictures are described by.
             images: of known class.
             truth: the true class of each, by its name.
+            taught: pictures that the classifier is to learn from again; each is weighed so that the slices which hold
+                count as much as the rest of their class.
             run: progress, states and warnings; a killed call goes on after the last batch.
 
         Raises:
@@ -124,29 +128,48 @@ class SliceFinder(ABC):
             raise BadInput(
                 f"the classifier errs on {wrong} of {len(rows)} pictures, too few to find slices; give more pictures"
             )
+        weighed = None if taught is None else self._rows_taught(scored, source, taught, run)
         halves = np.arange(0, len(rows), 2), np.arange(1, len(rows), 2)
-        result = self._tested(self.find(rows[halves[0]]), rows, halves, images, scored)
+        result = self._tested(self.find(rows[halves[0]]), rows, halves, images, scored, weighed)
         for warning in result.warnings:
             run.warn(warning)
         return result
 
     def _described(self, scored: ScoredNetwork, source: FeatureSource, images: ImageSet, run: Run) -> dict[str, Tensor]:
         """Features of the pictures as they are described and as they are, and their called classes."""
-        key = digest([asdict(self), scored.hash, source.hash, images.hashes])
+
+        def described(part: ImageSet) -> dict[str, Tensor]:
+            called = scored.called(part.pixels)
+            shown = self.shown(scored, part, called)
+            plain = source.of(part)
+            return {"features": source.of(shown) if self.masked else plain, "plain": plain, "called": called}
+
+        return self._in_batches("described", images, [scored.hash, source.hash], described, run)
+
+    def _in_batches(
+        self, what: str, images: ImageSet, of: Sequence[str], read: Callable[[ImageSet], dict[str, Tensor]], run: Run
+    ) -> dict[str, Tensor]:
+        """What is read of pictures, each batch stored with the run when it is known."""
+        key = digest([asdict(self), *of, images.hashes])
         parts = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
-        kept = [_kept(run, number, key) for number in range(len(parts))]
-        with run.progress(len(parts), "pictures", sum(one is not None for one in kept)) as progress:
+        kept = [_kept(run, f"{what}-{number:05d}", key) for number in range(len(parts))]
+        with run.progress(len(parts), f"batches {what}", sum(one is not None for one in kept)) as progress:
             for number, part in enumerate(parts):
                 if kept[number] is None:
-                    called = scored.called(part.pixels)
-                    shown = self.shown(scored, part, called)
-                    plain = source.of(part)
-                    features = source.of(shown) if self.masked else plain
-                    kept[number] = {"features": features, "plain": plain, "called": called}
-                    run.save_state(_state(number), kept[number] or {}, {"key": key})
+                    kept[number] = read(part)
+                    run.save_state(f"{what}-{number:05d}", kept[number] or {}, {"key": key})
                     progress.advance()
         whole = [one for one in kept if one is not None]
-        return {name: torch.cat([one[name] for one in whole]) for name in ("features", "plain", "called")}
+        return {name: torch.cat([one[name] for one in whole]) for name in whole[0]}
+
+    def _rows_taught(
+        self, scored: ScoredNetwork, source: FeatureSource, taught: TaughtPictures, run: Run
+    ) -> tuple[tuple[str, ...], JudgedRows]:
+        """Names and rows of the pictures that the classifier learns from; it is not asked about them."""
+        places, images = truth_places(scored, taught.truth), taught.images
+        found = self._in_batches("weighed", images, [source.hash], lambda part: {"plain": source.of(part)}, run)
+        plain = found["plain"].double().numpy()
+        return images.names, JudgedRows(plain, plain, places, places, images.captions, len(scored.classes))
 
     def shown(self, scored: ScoredNetwork, images: ImageSet, called: Int[Tensor, "n"]) -> ImageSet:
         """Pictures as they are described: masked by the heat of their called class, or as they are."""
@@ -162,6 +185,7 @@ class SliceFinder(ABC):
         halves: tuple[Int[ndarray, "a"], Int[ndarray, "m"]],
         images: ImageSet,
         scored: ScoredNetwork,
+        taught: tuple[tuple[str, ...], JudgedRows] | None,
     ) -> ErrorSlices:
         finding, tested = (rows[half] for half in halves)
         groups = [self._group(one, rows, finding, tested, images, scored) for one in slices]
@@ -173,6 +197,7 @@ class SliceFinder(ABC):
         return ErrorSlices(
             method=self.name, reading=self.reading, head=scored.head, pictures=len(rows), tested=len(tested),
             wrong=int(rows.wrong.sum()), masked=self.masked, rate=self.rate, groups=found,
+            weighed=() if taught is None else _weighed(slices, found, finding, *taught),
         )  # fmt: skip
 
     def _group(
@@ -184,11 +209,7 @@ class SliceFinder(ABC):
         images: ImageSet,
         scored: ScoredNetwork,
     ) -> dict[str, Any]:
-        if one.inside is None:
-            members = one.ranked(finding) >= MEMBER
-            inside = recognised(finding.plain, finding.truth, members, tested.plain, tested.truth)
-        else:
-            inside = one.inside(tested)
+        inside = _members(one, finding, tested)
         table = [[int((tested.wrong[part] == kind).sum()) for kind in (True, False)] for part in (inside, ~inside)]
         p = float(np.asarray(fisher_exact(table, alternative="greater"))[1])
         order = np.lexsort((np.arange(len(rows)), -one.ranked(rows)))[:SHOWN].tolist()
@@ -203,6 +224,30 @@ class SliceFinder(ABC):
             "truth": tuple(scored.classes[rows.truth[k]] for k in order),
             "called": tuple(scored.classes[rows.called[k]] for k in order),
         }
+
+
+def _members(one: PictureSlice, finding: JudgedRows, others: JudgedRows) -> Bool[ndarray, "n"]:
+    """Which of other pictures are in a slice, told without the classifier's answers on them."""
+    if one.inside is not None:
+        return one.inside(others)
+    members = one.ranked(finding) >= MEMBER
+    return recognised(finding.plain, finding.truth, members, others.plain, others.truth)
+
+
+def _weighed(
+    slices: Sequence[PictureSlice],
+    found: Sequence[FoundGroup],
+    finding: JudgedRows,
+    names: Sequence[str],
+    taught: JudgedRows,
+) -> tuple[WeighedPicture, ...]:
+    held = [number for number, one in enumerate(found) if one.passes]
+    cells = slice_cells([_members(slices[number], finding, taught) for number in held], len(taught))
+    weights = balanced_weights(taught.truth, cells)
+    return tuple(
+        WeighedPicture(name, held[cell - 1] if cell else None, float(weight))
+        for name, cell, weight in zip(names, cells.tolist(), weights, strict=True)
+    )
 
 
 def truth_places(scored: ScoredNetwork, truth: Sequence[str]) -> Int[ndarray, "n"]:
@@ -225,10 +270,6 @@ def most_wrong(shares: Float[ndarray, "n s"], rows: JudgedRows, count: int) -> l
     return [int(k) for k in order[:count] if excess[k] > 0]
 
 
-def _state(number: int) -> str:
-    return f"described-{number:05d}"
-
-
-def _kept(run: Run, number: int, key: str) -> dict[str, Tensor] | None:
-    found = run.load_state(_state(number))
+def _kept(run: Run, name: str, key: str) -> dict[str, Tensor] | None:
+    found = run.load_state(name)
     return dict(found[0]) if found is not None and found[1].get("key") == key else None

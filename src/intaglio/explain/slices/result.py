@@ -1,19 +1,24 @@
 """Slices of pictures on which a classifier errs, each tested on pictures that did not find it; stored and read again.
 
-`slices.json` in the run's folder has all of it, `slices.csv` a line a slice.
+`slices.json` in the run's folder has all of it, `slices.csv` a line a slice, `weights.csv` a line a picture to learn
+from.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+from intaglio.files import atomic_write
 from intaglio.runs.json_table import JsonTable
+from intaglio.runs.tables import rows_csv
 
 COLUMNS = [
     "slice", "told", "inside", "error_inside", "outside", "error_outside", "p", "q", "passes", "truth", "called",
     "pictures",
 ]  # fmt: skip
+WEIGHTS = "weights.csv"
 FEW = 10
 """Wrong answers below which the result warns."""
 
@@ -54,6 +59,17 @@ class FoundGroup:
         return self.errors_outside / self.outside if self.outside else None
 
 
+@dataclass(frozen=True)
+class WeighedPicture:
+    """A picture that the classifier is to learn from again."""
+
+    name: str
+    slice: int | None
+    """Number of the slice that it is in, of those that hold; None where it is in none."""
+    weight: float
+    """How often it is to be drawn, 1 on average."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ErrorSlices(JsonTable):
     """Slices of one classifier by one method."""
@@ -73,6 +89,8 @@ class ErrorSlices(JsonTable):
     rate: float
     """False-discovery rate."""
     groups: tuple[FoundGroup, ...]
+    weighed: tuple[WeighedPicture, ...] = ()
+    """Pictures to learn from, where there were any."""
 
     @property
     def heading(self) -> str:
@@ -109,6 +127,8 @@ class ErrorSlices(JsonTable):
                 "no slice holds on the pictures that did not find it; that is no proof that the classifier errs alike "
                 "on all"
             )
+        if self.weighed and not self.weighed_inside:
+            found.append("no picture to learn from is in a slice that holds, so that all weigh alike")
         return found
 
     def rows(self) -> list[dict[str, Any]]:
@@ -140,7 +160,29 @@ class ErrorSlices(JsonTable):
             "slices": len(self.groups),
             "passed": sum(one.passes for one in self.groups),
             "masked": self.masked,
+            **({"weighed": len(self.weighed), "weighed_in_slices": self.weighed_inside} if self.weighed else {}),
         }
+
+    @property
+    def weighing(self) -> str:
+        """What became of the pictures to learn from, in a sentence."""
+        most = max(one.weight for one in self.weighed)
+        return (
+            f"{self.weighed_inside} of {len(self.weighed)} pictures to learn from are in a slice that holds; weights "
+            f"are at most {most:.3g}, on average 1."
+        )
+
+    @property
+    def weighed_inside(self) -> int:
+        """Pictures to learn from that are in a slice."""
+        return sum(one.slice is not None for one in self.weighed)
+
+    def save(self, folder: Path) -> None:
+        """Writes `weights.csv` too, where pictures were weighed."""
+        if self.weighed:
+            rows = [{"picture": one.name, "slice": one.slice, "weight": one.weight} for one in self.weighed]
+            atomic_write(folder / WEIGHTS, rows_csv(rows, ["picture", "slice", "weight"]))
+        super().save(folder)
 
     @classmethod
     def _of(cls, stored: Mapping[str, Any]) -> "ErrorSlices":
@@ -149,6 +191,7 @@ class ErrorSlices(JsonTable):
             method=str(stored["method"]), reading=str(stored["reading"]), head=str(stored["head"]),
             pictures=int(stored["pictures"]), tested=int(stored["tested"]), wrong=int(stored["wrong"]),
             masked=bool(stored["masked"]), rate=float(stored["rate"]), groups=groups,
+            weighed=tuple(_weighed(one) for one in stored.get("weighed", ())),
         )  # fmt: skip
 
 
@@ -161,6 +204,11 @@ def _group(stored: Mapping[str, Any]) -> FoundGroup:
         errors_outside=int(stored["errors_outside"]), outside=int(stored["outside"]), p=float(stored["p"]),
         q=float(stored["q"]), passes=bool(stored["passes"]), pictures=pictures, truth=truth, called=called,
     )  # fmt: skip
+
+
+def _weighed(stored: Mapping[str, Any]) -> WeighedPicture:
+    number = stored["slice"]
+    return WeighedPicture(str(stored["name"]), None if number is None else int(number), float(stored["weight"]))
 
 
 def _commonest(texts: tuple[str, ...]) -> str:

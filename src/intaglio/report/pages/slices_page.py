@@ -51,7 +51,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         ),
         table_heading="Slices, those with most errors first",
         table_text=f"A slice is {found.reading}. Pictures and shares of wrong answers are of the tested half."
-        + (" Pictures are described by where the score of their called class comes from." if found.masked else ""),
+        + (" Pictures are described by where the score of their called class comes from." if found.masked else "")
+        + (f" {found.weighing} They are in weights.csv." if found.weighed else ""),
         pictures=[(_heading(one), _shown(run, one, number, album)) for number, one in enumerate(found.groups)],
         pictures_text="The pictures that are most of each slice, with what they are and what they are called.",
         limits=LIMITS,
