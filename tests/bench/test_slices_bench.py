@@ -61,6 +61,8 @@ def test_figures_by_hand():
     assert found["precision_domino_own"] == pytest.approx(0.6)
     assert found["rows"]["domino, own"]["spread"] == pytest.approx(0.4 / 2**0.5)
     assert found["worst_domino_own"] == pytest.approx(0.3)
+    gains, half = np.array([0.1, 0.3]), 12.7062047 * 0.1  # t of one degree of freedom at 97.5%
+    assert found["rows"]["domino, own"]["gain"] == pytest.approx([gains.mean() - half, gains.mean() + half])
     assert (found["worst_before"], found["worst_planted"]) == (0.1, 0.5)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 from intaglio.bench.cate.picture_trials import GAINS, GainingPictures, gaining_pictures
 from intaglio.bench.kit.methods import default_methods
 from intaglio.causal.cate.family import EffectLearner
 from intaglio.causal.cate.rank_weighted import autoc
 from intaglio.files import file_hash
+from intaglio.metrics.statistics.mean_interval import mean_interval
 from intaglio.models import testbed
 from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
@@ -109,12 +109,6 @@ def measured(method: EffectLearner, pictures: GainingPictures, source: str, coun
     }
 
 
-def _t_interval(values: Sequence[float]) -> list[float]:
-    """Of the mean, 95%, by Student's distribution."""
-    width = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return [float(np.mean(values)) - width, float(np.mean(values)) + width]
-
-
 def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
     """Headline figures, then every row by its gain."""
     rows: dict[str, dict[str, Any]] = {}
@@ -122,7 +116,7 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
         gain, _, name = key.partition(" ")
         rows.setdefault(gain, {})[name] = {
             "autoc": float(np.mean(found["autoc"])),
-            "interval": _t_interval(found["autoc"]),
+            "interval": list(mean_interval(found["autoc"])),
             "best": found["best"],
             "power": float(np.mean(np.array(found["p"]) < 0.05)),
             "error": float(np.mean(np.sqrt(found["error"])) / np.mean(np.sqrt(found["alike"]))),

@@ -17,6 +17,7 @@ from intaglio.explain.slices.result import ErrorSlices
 from intaglio.files import file_hash
 from intaglio.metrics.similarity.encoder import load_encoder
 from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.statistics.mean_interval import mean_interval
 from intaglio.models import testbed
 from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
@@ -40,7 +41,7 @@ class SlicesBench:
     each group, a mean over groups and trainings; `holds` the share of slices that pass their test; `wrong` the share of
     wrong answers among planted pictures and among others. `worst` is the accuracy on further pictures, marked or not,
     of the worst of these and the classes, after a training by the weights of the slices: as it was without weights,
-    and at most that by the planted groups themselves.
+    and at most that by the planted groups themselves. `gain` is the interval of its rise, 95%, of pairs of trainings.
     """
 
     quick: bool = False
@@ -72,9 +73,12 @@ class SlicesBench:
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The rows as a table."""
-        head = ("row", "precision", "spread", "holds", "worst", "spread")
+        head = ("row", "precision", "spread", "holds", "worst", "spread", "gain, 95%")
         keys = ("precision", "spread", "holds", "worst", "worst_spread")
-        lines = [(name, *(f"{one[key]:.2f}" for key in keys)) for name, one in figures["rows"].items()]
+        lines = [
+            (name, *(f"{one[key]:.2f}" for key in keys), "{:+.2f} to {:+.2f}".format(*one["gain"]))
+            for name, one in figures["rows"].items()
+        ]
         table = aligned([head, *lines])
         planted, others = figures["wrong_planted"], figures["wrong_others"]
         before, best = figures["worst_before"], figures["worst_planted"]
@@ -151,6 +155,7 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
             "spread": _spread(values),
             "worst": float(np.mean(worst)),
             "worst_spread": _spread(worst),
+            "gain": list(mean_interval(_gains(worst, trainings))),
             "holds": float(np.mean([one["rows"][name]["holds"] for one in trainings])),
             "seconds": float(np.mean([one["rows"][name]["seconds"] for one in trainings])),
         }
@@ -159,6 +164,10 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     told = ("wrong_planted", "wrong_others", "worst_before", "worst_planted")
     wrong = {name: float(np.mean([one[name] for one in trainings])) for name in told}
     return {**flat, **wrong, "seconds": seconds, "machine": machine(), "versions": versions(), "rows": rows}
+
+
+def _gains(worst: Sequence[float], trainings: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [after - one["worst_before"] for after, one in zip(worst, trainings, strict=True)]
 
 
 def _spread(values: Sequence[float]) -> float:
