@@ -104,6 +104,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
 from intaglio.explain.features.methods.latents import LatentProbe as LatentProbe
 from intaglio.explain.methods.layer_cam import LayerCAM as LayerCAM
+from intaglio.explain.series.methods.left_out_points import LeftOutPoints as LeftOutPoints
 from intaglio.explain.methods.lima import LiMA as LiMA
 from intaglio.audit.membership.methods.lira import LiRA as LiRA
 from intaglio.causal.debias.methods.lcc import LinearCalibration as LinearCalibration
@@ -185,6 +186,7 @@ from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverP
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
+from intaglio.explain.series.methods.series_gradients import SeriesGradients as SeriesGradients
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.protect.certify.methods.smoothing import Smoothing as Smoothing
@@ -207,6 +209,7 @@ from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties
+from intaglio.explain.series.methods.timex import TimeX as TimeX
 from intaglio.explain.words.methods.token_slope import TokenSlope as TokenSlope
 from intaglio.audit.inference.methods.top_class import TopClass as TopClass
 from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation

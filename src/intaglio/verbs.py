@@ -175,6 +175,11 @@ VERBS: dict[str, Verb] = {
         "tell how much of the difference between two prompts goes through each part of a denoiser",
         Methods("explain.components.methods"),
     ),
+    "explain series": Verb(
+        "intaglio.commands.explain_series:ExplainSeries",
+        "tell which points of a series, such as a denoising trajectory, a classifier goes by",
+        Methods("explain.series.methods"),
+    ),
     "explain surrogate": Verb(
         "intaglio.commands.explain_surrogate:ExplainSurrogate",
         "say what a black box says by a few rules on a few of many features",

@@ -51,6 +51,7 @@ LINES = {
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
     "explain paths": "explain paths interventions --images {pictures}",
+    "explain series": "explain series series-gradients --series {series}",
     "explain surrogate": "explain surrogate two-phase --features {rows} --predictions {said}",
     "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
     "explain": "explain lima --images {pictures} --cut grid",
@@ -96,6 +97,8 @@ def places(tmp_path_factory):
     numbered = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 2))]
     (root / "rows.csv").write_text("\n".join(["picture,a,b", *(f"u{k},{line}" for k, line in enumerate(numbered))]))
     (root / "said.csv").write_text("\n".join(["picture,x", *(f"u{k},{k % 2}" for k in range(60))]))
+    steps = [f"s{k},{t},{k % 2},{k + t}" for k in range(12) for t in range(4)]
+    (root / "series.csv").write_text("\n".join(["series,time,label,x", *steps]))
     KeptKey(
         MarkKey.of_seed(0), "tree-ring", {"inversion_steps": 20, "radius": 0.25, "pattern": "noise", "channels": ()}
     ).save(root / "key.json")
@@ -108,6 +111,7 @@ def places(tmp_path_factory):
         "table": root / "t.csv",
         "rows": root / "rows.csv",
         "said": root / "said.csv",
+        "series": root / "series.csv",
         "trial": root / "trial.csv",
         "base": base,
         "suspect": suspect,

@@ -21,6 +21,7 @@ import feature_scenes
 import inference_scenes
 import merge_scenes
 import private_scenes
+import series_scenes
 import slice_scenes
 import surrogate_scenes
 import tiny
@@ -70,6 +71,7 @@ from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
+from intaglio.explain.series.result import ExplainedPoints
 from intaglio.explain.slices.result import ErrorSlices
 from intaglio.explain.surrogate.result import SurrogateRules
 from intaglio.explain.weights.kernel_layers import kernel_layers
@@ -837,6 +839,20 @@ def _surrogate_file(found: SurrogateRules, folder: Path) -> tuple[Numbers, Numbe
     return _surrogate(found), _surrogate(SurrogateRules.load(folder))
 
 
+def _explain_points(method: Any, models: tuple[Any, ...], run: Run) -> ExplainedPoints:
+    return method(series_scenes.small(40, 5.0), run=run)
+
+
+def _points(found: ExplainedPoints) -> Numbers:
+    return dict(found._parts()[0])
+
+
+def _points_file(found: ExplainedPoints, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _points(found), _points(ExplainedPoints.load(folder))
+
+
 def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
     images = explain_scenes.pictures(7)
     labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
@@ -1062,6 +1078,7 @@ FAMILIES = {
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
+    "explain series": Family(lambda folder: (), _explain_points, _points, _points_file),
     "explain surrogate": Family(lambda folder: (), _fit_surrogate, _surrogate, _surrogate_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),

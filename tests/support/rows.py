@@ -38,6 +38,7 @@ MODELLESS = (
     "explain slices",
     "explain heads",
     "explain paths",
+    "explain series",
     "explain surrogate",
     "explain weights",
     "flow sample",

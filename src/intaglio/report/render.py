@@ -44,6 +44,7 @@ PAGE_MODULES = {
     "explain features": "intaglio.report.pages.features_page",
     "explain heads": "intaglio.report.pages.heads_page",
     "explain paths": "intaglio.report.pages.paths_page",
+    "explain series": "intaglio.report.pages.series_page",
     "explain surrogate": "intaglio.report.pages.surrogate_page",
     "explain words": "intaglio.report.pages.words_page",
     "explain": "intaglio.report.pages.explain_page",

@@ -1,0 +1,1 @@
+"""Points of series that a classifier goes by, of planted spikes and of denoising trajectories."""

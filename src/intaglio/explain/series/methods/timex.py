@@ -1,0 +1,118 @@
+"""timex: a mask whose masked series look to a second classifier as the whole ones look to the first."""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from intaglio.errors import require
+from intaglio.explain.series.family import SeriesExplainer
+from intaglio.explain.series.mask_losses import answer_gap, breaks, embedding_gap, size_loss
+from intaglio.explain.series.series_network import MaskNetwork, Series, SeriesNetwork
+from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, drawn, encoded, taught
+from intaglio.learning.loop import StepLoss
+from intaglio.randomness import generator
+from intaglio.runs.run import Run
+
+NAME = "masks"
+"""Of the training and its state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeX(SeriesExplainer):
+    """TimeX: masks under which a copy of the classifier sees series as the classifier sees them whole.
+
+    A mask network reads the series and the classifier's embedding of each time, and gives each point a probability p of
+    being kept. Masks are drawn from p (binary, by a Gumbel variable, the gradient passing as that of its sigmoid), and
+    points that are not kept are replaced by draws. The copy of the classifier learns along. Over pairs of series of a
+    step, both are to be told apart alike:
+
+        mean (cos(z_i, z_j) - cos(z'_i, z'_j))^2 + answer_weight mean (JS(y_i, y_j) - JS(y'_i, y'_j))^2
+            + size_weight (mean KL(p || share) + break_weight mean |p_t - p_(t-1)|)
+
+    with embeddings z and answers y of whole series, z' and y' of masked ones. The importance of a point is p. The
+    published change of p from one time to the next is a norm of a whole batch over its size; here it is a mean over
+    points, which weighs more, so that the default weight is lower. Its landmarks, prototypes of embeddings that choose
+    masks to show, are not built; nor are attention masks for series of one channel, whose points are replaced here as
+    all others are.
+
+    Source: Queen, Hartvigsen, Koker, He, Tsiligkaridis and Zitnik, arXiv 2306.02109, with share 0.5, size_weight 2 and
+    break_weight 2 for planted spikes.
+    """
+
+    reading: ClassVar[str] = "the probability that a learnt mask keeps the point"
+    states: ClassVar[tuple[str, ...]] = (CLASSIFIER, NAME)
+
+    mask_epochs: int = 30
+    """Times that the masks' training is shown every series, from 1."""
+    share: float = 0.1
+    """Probability r that points are drawn to, above 0 and below 1."""
+    answer_weight: float = 1.0
+    """Weight of the answers beside the embeddings, 0 or more."""
+    size_weight: float = 0.2
+    """Weight of what the mask keeps (beta_e), 0 or more."""
+    break_weight: float = 0.1
+    """Weight of its breaks beside its size (lambda_c), 0 or more."""
+    temperature: float = 1.0
+    """Of the sigmoid that the gradient passes, above 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.mask_epochs >= 1, f"mask_epochs must be at least 1, not {self.mask_epochs}")
+        require(0 < self.share < 1, f"share must be above 0 and below 1, not {self.share}")
+        require(0 < self.temperature < math.inf, f"temperature must be above 0, not {self.temperature}")
+        for name in ("answer_weight", "size_weight", "break_weight"):
+            require(0 <= getattr(self, name) < math.inf, f"{name} must be 0 or more, not {getattr(self, name)}")
+
+    def importances(
+        self, network: SeriesNetwork, lessons: SeriesLessons, values: Series, called: Int[Tensor, "m"], run: Run
+    ) -> Series:
+        """See the room."""
+        masks = self._learnt(network, lessons, run)
+        parts = values.split(self.batch)
+        with torch.no_grad():
+            return torch.cat([masks(one, network(one).sequence).sigmoid() for one in parts])
+
+    def seconds(self, learnt: int, held: int, points: int, step: float, row: float) -> float:
+        """Two networks in every step."""
+        return 2 * step * self.mask_epochs * learnt + 2 * row * held
+
+    def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> MaskNetwork:
+        pace = replace(self.pace, epochs=self.mask_epochs)
+        masks = drawn(lambda: MaskNetwork(lessons.values.shape[2], self.width, self.layers), self.seed)
+        second = copy.deepcopy(network).requires_grad_(True)
+        whole = encoded(network, lessons.values, self.batch)
+        every = torch.arange(len(lessons.values))
+        places = SeriesLessons(lessons.values, every, len(every), lessons.centre, lessons.scale)
+
+        def objective(step: int) -> StepLoss:
+            values, some = places.batch(step, pace, NAME)
+            logits = masks(values, whole.sequence[some])
+            source = generator(self.seed, NAME, step)
+            kept = drawn_mask(logits, self.temperature, source)
+            seen = second(torch.lerp(lessons.replacements(len(values), source), values, kept))
+            told = embedding_gap(whole.pooled[some], seen.pooled)
+            parts = {
+                "embeddings": told,
+                "answers": self.answer_weight * answer_gap(whole.logits[some], seen.logits),
+                "size": self.size_weight * size_loss(logits, self.share),
+                "breaks": self.size_weight * self.break_weight * breaks(logits),
+            }
+            loss = torch.stack(list(parts.values())).sum()
+            loss.backward()
+            return StepLoss(float(loss.detach()), {name: float(one.detach()) for name, one in parts.items()})
+
+        both = nn.ModuleDict({"masks": masks, "second": second})
+        taught(both, objective, lessons, pace, NAME, run)
+        return masks
+
+
+def drawn_mask(logits: Series, temperature: float, source: torch.Generator) -> Float[Tensor, "n t d"]:
+    """Binary draws of probability sigmoid(logits), whose gradient is that of the relaxed draw's sigmoid."""
+    uniform = torch.rand(logits.shape, generator=source).clamp(1e-6, 1 - 1e-6)
+    soft = ((logits + torch.logit(uniform)) / temperature).sigmoid()
+    return (soft > 0.5).to(soft) + soft - soft.detach()

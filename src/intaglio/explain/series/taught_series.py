@@ -1,0 +1,120 @@
+"""A classifier of series that is taught here, and the series that it learns from."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from intaglio.explain.series.series_network import EncodedSeries, Series, SeriesNetwork
+from intaglio.learning.checkpoints import Checkpoints
+from intaglio.learning.loop import Objective, StepLoss, backward, train
+from intaglio.learning.settings import CosineSettings
+from intaglio.learning.step_randomness import batch_at
+from intaglio.learning.trainer import Trainer
+from intaglio.runs.run import Run
+
+Network = TypeVar("Network", bound=nn.Module)
+CLASSIFIER = "classifier"
+"""Name of the classifier's training, of its state and its log."""
+SAVED_S = 20.0
+"""Seconds between two saved states."""
+SMALLEST = 1e-6
+"""Deviation that a channel has at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesPace:
+    """The length of a training, and the size of its networks and steps."""
+
+    epochs: int
+    rows: int
+    """Series of an update."""
+    learning_rate: float
+    width: int
+    layers: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesLessons:
+    """Series to learn from, each channel of mean 0 and deviation 1 over all of them and all times."""
+
+    values: Series
+    codes: Int[Tensor, "n"]
+    classes: int
+    centre: Float[Tensor, "d"]
+    scale: Float[Tensor, "d"]
+
+    @staticmethod
+    def of(values: Series, codes: Int[Tensor, "n"], classes: int) -> "SeriesLessons":
+        """Of series as they are given."""
+        flat = values.flatten(0, 1)
+        centre, scale = flat.mean(0), flat.std(0).clamp_min(SMALLEST)
+        return SeriesLessons((values - centre) / scale, codes, classes, centre, scale)
+
+    def scaled(self, values: Series) -> Series:
+        """Other series, brought to the same scale."""
+        return (values - self.centre) / self.scale
+
+    def replacements(self, count: int, source: Generator) -> Series:
+        """Draws for every point of so many series, normal with the mean and deviation of their time and channel."""
+        drawn = torch.randn(count, *self.values.shape[1:], generator=source)
+        return self.values.mean(0) + self.values.std(0) * drawn
+
+    def batch(self, step: int, pace: SeriesPace, stream: str) -> tuple[Series, Int[Tensor, "b"]]:
+        """Series and classes of a step; each series once an epoch."""
+        count = min(pace.rows, len(self.values))
+        places = batch_at(range(len(self.values)), step, count, pace.seed, stream)
+        return self.values[places], self.codes[places]
+
+
+def taught_network(lessons: SeriesLessons, pace: SeriesPace, run: Run) -> SeriesNetwork:
+    """A classifier of the series, frozen, in evaluation mode."""
+    network = new_network(lessons, pace)
+
+    def objective(step: int) -> StepLoss:
+        values, codes = lessons.batch(step, pace, CLASSIFIER)
+        return backward(cross_entropy(network(values).logits, codes))
+
+    taught(network, objective, lessons, pace, CLASSIFIER, run)
+    return network
+
+
+def new_network(lessons: SeriesLessons, pace: SeriesPace) -> SeriesNetwork:
+    """An untrained classifier of the series."""
+    return drawn(lambda: SeriesNetwork(lessons.values.shape[2], lessons.classes, pace.width, pace.layers), pace.seed)
+
+
+def drawn(make: Callable[[], Network], seed: int) -> Network:
+    """A network whose first weights are a function of the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make()
+
+
+def taught(
+    network: nn.Module, objective: Objective, lessons: SeriesLessons, pace: SeriesPace, name: str, run: Run
+) -> None:
+    """Makes all updates of a network, in place, and freezes it; `name` is that of its state and log."""
+    steps = math.ceil(pace.epochs * len(lessons.values) / pace.rows)
+    trainer = Trainer(dict(network.named_parameters()), CosineSettings(steps=steps, learning_rate=pace.learning_rate))
+    checkpoints = Checkpoints(run, every_s=SAVED_S, streams=(name,), state=name)
+    checkpoints.restore(trainer)
+    train(trainer, objective, run, checkpoints, label=name, stream=name)
+    trainer.export()
+    network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encoded(network: SeriesNetwork, values: Series, batch: int) -> EncodedSeries:
+    """What a network makes of series, so many at once."""
+    parts = [network(part) for part in values.split(batch)]
+    sequence, pooled, logits = (
+        torch.cat([getattr(one, name) for one in parts]) for name in ("sequence", "pooled", "logits")
+    )
+    return EncodedSeries(sequence, pooled, logits)

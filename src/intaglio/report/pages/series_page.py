@@ -1,0 +1,94 @@
+"""The report of explained series: a line chart of each with its importances, and the checks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from intaglio.explain.series.point_checks import SHARES
+from intaglio.explain.series.result import ExplainedPoints
+from intaglio.report.kit.format import count, decimal, rate_text, title
+from intaglio.report.kit.tables_view import TablesPage
+from intaglio.report.kit.views import Key, PageTable, Row
+from intaglio.runs.read import RunData
+
+SHOWN, TIMES = 12, 60
+"""Series that are drawn, and times of each, at most."""
+BARS = " ▁▂▃▄▅▆▇█"
+LIMITS: Sequence[Row] = (
+    Row(
+        "Of this classifier",
+        "Importances tell what a classifier goes by that was taught here, and not what makes the classes.",
+    ),
+    Row(
+        "Replaced points are strange",
+        "A series with replaced or swapped times need not be one that could have come about, so that the classifier "
+        "may answer as it never does on real ones.",
+    ),
+    Row("Times, not causes", "That a time matters to the answer does not say that what came before it does not."),
+)
+
+
+def page_of(run: RunData, page_folder: Path) -> TablesPage | None:
+    """The page of an `explain series` run; None where nothing is finished yet."""
+    found = ExplainedPoints.load(run.folder)
+    if found is None:
+        return None
+    figures = found.figures()
+    (low, high), (below, above) = figures["gained_interval"], figures["swap_rank_interval"]
+    auc = "-" if found.swap_auc is None else decimal(found.swap_auc, 2)
+    return TablesPage(
+        template="tables.html.j2",
+        **title(run, f"{count(len(found.names), 'held-out series', 'held-out series')} by {found.method}"),
+        lead=found.statement,
+        keys=[
+            Key("Sooner than by chance", decimal(figures["gained"], 3), f"95% {decimal(low, 3)} to {decimal(high, 3)}"),
+            Key("Goes with swaps", decimal(figures["swap_rank"], 2), f"95% {decimal(below, 2)} to {decimal(above, 2)}"),
+            Key("Swaps that change the call", auc, "area under the ROC curve"),
+            Key("Called right", rate_text(found.accuracy), "a mean over classes"),
+        ],
+        warnings=run.warnings,
+        tables=[
+            (
+                f"An importance is {found.reading}. Each line has one bar a time, the mean over channels: the series "
+                "above, the importance below, each from its least to its largest.",
+                PageTable("Series", ["series", "called", "bars"], _drawn(found)),
+            ),
+            (
+                "Mean probability of the called class while points are replaced by draws.",
+                PageTable("Replaced", ["share", "the most important first", "by chance"], _curves(found)),
+            ),
+            (
+                f"The largest importances are at these times; swaps are of {count(found.window, 'time')}.",
+                PageTable("Times", ["time", "mean importance"], _times(found)),
+            ),
+        ],
+        limits=LIMITS,
+    )
+
+
+def bars(values: np.ndarray) -> str:
+    """A bar a value, from the least to the largest; no more than fit, each then a mean of neighbours."""
+    few = np.array([part.mean() for part in np.array_split(values, min(len(values), TIMES))])
+    span = float(np.ptp(few))
+    heights = np.zeros(len(few)) if span == 0 else (few - few.min()) / span
+    return "".join(BARS[round(float(one) * (len(BARS) - 1))] for one in heights)
+
+
+def _drawn(found: ExplainedPoints) -> list[list[str]]:
+    lines = []
+    for k, row in enumerate(found.rows()[:SHOWN]):
+        both = (found.values[k].double().mean(1).numpy(), found.importances[k].double().mean(1).numpy())
+        lines.append([row["series"], row["called"], bars(both[0])])
+        lines.append(["", "importance", bars(both[1])])
+    return lines
+
+
+def _curves(found: ExplainedPoints) -> list[list[str]]:
+    both = zip(SHARES, found.removed.mean(0), found.by_chance.mean(0), strict=True)
+    return [[rate_text(share), decimal(float(one), 3), decimal(float(other), 3)] for share, one, other in both]
+
+
+def _times(found: ExplainedPoints) -> list[list[str]]:
+    means = found.importances.double().mean((0, 2)).numpy()
+    return [[str(int(t)), f"{means[t]:.3g}"] for t in np.argsort(-means, kind="stable")[:SHOWN]]
