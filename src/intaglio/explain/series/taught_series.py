@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 CLASSIFIER = "classifier"
 """Name of the classifier's training, of its state and its log."""
 SAVED_S = 20.0
-"""Seconds between two saved states."""
+"""Seconds between two saved states, beside one an epoch."""
 SMALLEST = 1e-6
 """Deviation that a channel has at least."""
 
@@ -103,7 +103,8 @@ def taught(
     """Makes all updates of a network, in place, and freezes it; `name` is that of its state and log."""
     steps = math.ceil(pace.epochs * len(lessons.values) / pace.rows)
     trainer = Trainer(dict(network.named_parameters()), CosineSettings(steps=steps, learning_rate=pace.learning_rate))
-    checkpoints = Checkpoints(run, every_s=SAVED_S, streams=(name,), state=name)
+    epoch = max(1, len(lessons.values) // pace.rows)
+    checkpoints = Checkpoints(run, every_s=SAVED_S, every=epoch, streams=(name,), state=name)
     checkpoints.restore(trainer)
     train(trainer, objective, run, checkpoints, label=name, stream=name)
     trainer.export()

@@ -8,7 +8,7 @@ from intaglio.runs.run import Run
 from series_scenes import LONGER, check_the_point_comes_first, small
 from series_scenes import SMALL as SCENE
 
-SMALL = {"width": 16, "epochs": 6, "rows": 16, "draws": 1, "batch": 64, "learning_rate": 0.01, "mask_epochs": 2}
+SMALL = {"width": 16, "epochs": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "mask_epochs": 2}
 BAD = {"share": 0.0}
 PIECES = {"batch": 3}
 
