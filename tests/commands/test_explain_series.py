@@ -7,8 +7,8 @@ import torch
 import tiny
 from intaglio.cli import main
 from intaglio.errors import BadInput
+from intaglio.explain.series.drawn_trajectories import principal, read_prompt_labels
 from intaglio.explain.series.result import ExplainedPoints
-from intaglio.explain.series.trajectories import principal, read_prompt_labels
 from intaglio.report.pages.series_page import bars
 from series_scenes import small
 

@@ -106,14 +106,14 @@ class ExplainSeries(DryRun, ModelAndLoRA, InRun, Generic[M]):
 
     def _drawing_plan(self, model: "LatentDiffusion") -> Any:
         from intaglio.explain.series.cost import walks_plan
-        from intaglio.explain.series.trajectories import read_prompt_labels
+        from intaglio.explain.series.drawn_trajectories import read_prompt_labels
 
         prompts, _ = read_prompt_labels(cast(Path, self.prompts))
         return walks_plan(model, len(prompts) * self.each, self.steps, self.guidance, AT_ONCE)
 
     def _drawn(self, model: "LatentDiffusion", run: "Run") -> "LabelledSeries":
         """The series of all drawings; drawing k of a prompt has the seed k beyond the method's."""
-        from intaglio.explain.series.trajectories import read_prompt_labels, trajectory_series
+        from intaglio.explain.series.drawn_trajectories import read_prompt_labels, trajectory_series
         from intaglio.explain.site_walks import Walk
 
         prompts, labels = read_prompt_labels(cast(Path, self.prompts))

@@ -10,10 +10,10 @@ import numpy as np
 
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.series.planted_spikes import planted_spikes
+from intaglio.explain.series.drawn_trajectories import trajectory_series
 from intaglio.explain.series.family import SeriesExplainer
 from intaglio.explain.series.labelled_series import LabelledSeries
 from intaglio.explain.series.result import ExplainedPoints
-from intaglio.explain.series.trajectories import trajectory_series
 from intaglio.explain.site_walks import Walk, forget_walks
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model

@@ -52,7 +52,7 @@ def area(curves: Float[ndarray, "m 11"]) -> Float[ndarray, "m"]:
 
 @dataclass(frozen=True, eq=False)
 class SwappedTimes:
-    """What each swap of a few times for those of another series does."""
+    """Effects of swaps of a few times for those of another series."""
 
     effects: Float[ndarray, "m t"]
     """Fall of the called class's log-odds when times around t are those of the other."""

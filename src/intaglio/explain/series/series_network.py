@@ -14,7 +14,7 @@ LAYER: dict[str, Any] = {"dropout": 0.0, "activation": "gelu", "batch_first": Tr
 
 @dataclass(frozen=True, eq=False)
 class EncodedSeries:
-    """What the classifier makes of series."""
+    """Embeddings and answers of a classifier for series."""
 
     sequence: Float[Tensor, "n t h"]
     """Of each time."""

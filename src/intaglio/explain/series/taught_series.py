@@ -1,7 +1,6 @@
 """A classifier of series that is taught here, and the series that it learns from."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from intaglio.learning.loop import Objective, StepLoss, backward, train
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer
+from intaglio.randomness import generator
 from intaglio.runs.run import Run
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -87,14 +87,25 @@ def taught_network(lessons: SeriesLessons, pace: SeriesPace, run: Run) -> Series
 
 def new_network(lessons: SeriesLessons, pace: SeriesPace) -> SeriesNetwork:
     """An untrained classifier of the series."""
-    return drawn(lambda: SeriesNetwork(lessons.values.shape[2], lessons.classes, pace.width, pace.layers), pace.seed)
+    with torch.device("meta"):
+        network = SeriesNetwork(lessons.values.shape[2], lessons.classes, pace.width, pace.layers)
+    return filled(network, pace.seed)
 
 
-def drawn(make: Callable[[], Network], seed: int) -> Network:
-    """A network whose first weights are a function of the seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()
+def filled(network: Network, seed: int) -> Network:
+    """A network that was made on the device `meta`, on the CPU, with first weights that are a function of the seed.
+
+    Matrices are uniform after Glorot and Bengio, scales of normalisations 1, all other numbers 0.
+    """
+    network.to_empty(device="cpu")
+    source = generator(seed, "first weights")
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight, generator=source)
+            else:
+                weight.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    return network
 
 
 def taught(
@@ -113,7 +124,7 @@ def taught(
 
 @torch.no_grad()
 def encoded(network: SeriesNetwork, values: Series, batch: int) -> EncodedSeries:
-    """What a network makes of series, so many at once."""
+    """Embeddings and answers of a network for series, so many at once."""
     parts = [network(part) for part in values.split(batch)]
     sequence, pooled, logits = (
         torch.cat([getattr(one, name) for one in parts]) for name in ("sequence", "pooled", "logits")

@@ -149,7 +149,7 @@ class SliceFinder(ABC):
     def _in_batches(
         self, what: str, images: ImageSet, of: Sequence[str], read: Callable[[ImageSet], dict[str, Tensor]], run: Run
     ) -> dict[str, Tensor]:
-        """What is read of pictures, each batch stored with the run when it is known."""
+        """Tensors that are read of pictures, each batch stored with the run when it is known."""
         key = digest([asdict(self), *of, images.hashes])
         parts = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
         kept = [_kept(run, f"{what}-{number:05d}", key) for number in range(len(parts))]
@@ -227,7 +227,7 @@ class SliceFinder(ABC):
 
 
 def _members(one: PictureSlice, finding: JudgedRows, others: JudgedRows) -> Bool[ndarray, "n"]:
-    """Which of other pictures are in a slice, told without the classifier's answers on them."""
+    """Marks of other pictures that are in a slice, told without the classifier's answers on them."""
     if one.inside is not None:
         return one.inside(others)
     members = one.ranked(finding) >= MEMBER

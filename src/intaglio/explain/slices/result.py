@@ -67,7 +67,7 @@ class WeighedPicture:
     slice: int | None
     """Number of the slice that it is in, of those that hold; None where it is in none."""
     weight: float
-    """How often it is to be drawn, 1 on average."""
+    """Weight: how often it is to be drawn, 1 on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class ErrorSlices(JsonTable):
 
     @property
     def weighing(self) -> str:
-        """What became of the pictures to learn from, in a sentence."""
+        """Shares and weights of the pictures to learn from, in a sentence."""
         most = max(one.weight for one in self.weighed)
         return (
             f"{self.weighed_inside} of {len(self.weighed)} pictures to learn from are in a slice that holds; weights "

@@ -23,7 +23,7 @@ KIND = "left out"
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOutPoints(SeriesExplainer):
-    """Occlusion: how far the called class's log-odds fall when the point alone is replaced.
+    """Occlusion: the fall of the called class's log-odds when a point alone is replaced.
 
     A mean over draws, from a normal distribution with the mean and deviation of the point's time and channel.
     """

@@ -17,7 +17,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesGradients(SeriesExplainer):
-    """Integrated gradients: the gradient on the way from the mean series times the way, by size.
+    """Integrated gradients from the mean series, by size.
 
     |(x - b) times the integral over a in [0, 1] of the derivative of the called class's logit at b + a (x - b)|, b the
     mean over learnt series of each time and channel, by Gauss-Legendre.

@@ -13,7 +13,7 @@ from intaglio.errors import require
 from intaglio.explain.series.family import SeriesExplainer
 from intaglio.explain.series.mask_losses import answer_gap, breaks, embedding_gap, size_loss
 from intaglio.explain.series.series_network import MaskNetwork, Series, SeriesNetwork
-from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, drawn, encoded, taught
+from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, encoded, filled, taught
 from intaglio.learning.loop import StepLoss
 from intaglio.randomness import generator
 from intaglio.runs.run import Run
@@ -83,7 +83,9 @@ class TimeX(SeriesExplainer):
 
     def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> MaskNetwork:
         pace = replace(self.pace, epochs=self.mask_epochs)
-        masks = drawn(lambda: MaskNetwork(lessons.values.shape[2], self.width, self.layers), self.seed)
+        with torch.device("meta"):
+            masks = MaskNetwork(lessons.values.shape[2], self.width, self.layers)
+        filled(masks, self.seed)
         second = copy.deepcopy(network).requires_grad_(True)
         whole = encoded(network, lessons.values, self.batch)
         every = torch.arange(len(lessons.values))
