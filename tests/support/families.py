@@ -998,7 +998,8 @@ def _heads_file(found: HeadReadings, folder: Path) -> tuple[Numbers, Numbers]:
 
 def _select_pixels(method: Any, models: tuple[Any, ...], run: Run) -> TaughtSelector:
     images, labels = feature_scenes.labelled()
-    return method(images, "light", labels["light"], run=run)
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(images, "light", labels["light"], run=run)
 
 
 def _selected_pixels(found: TaughtSelector) -> Numbers:

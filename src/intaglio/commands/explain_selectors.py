@@ -49,8 +49,11 @@ class ExplainSelectors(ReadsLabels, DryRun, InRun, ReadsPictures, Generic[M]):
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a table that does not fit the pictures' names, and for labels of too few pictures."""
+        from intaglio.explain.kept_labels import LEAST, kept_labels
+
         if not self.skip_bad:
-            self._method.kept(*self.label_texts([entry.name for entry in listed["images"].entries]))
+            column, texts, groups = self.label_texts([entry.name for entry in listed["images"].entries])
+            kept_labels({column: texts}, groups, LEAST)
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -107,7 +110,7 @@ def _report(found: "SelectedPixels", folder: Path) -> None:
         (one_line(row["label"]), str(row["pictures"]), *(f"{row[name]:.2f}" for name in numbers))
         for row in found.rows()
     ]
-    heads = ("pictures", "named right", "by the plain one", "from what is left", "area")
+    heads = ("pictures", "named right", "by the plain one", "from pixels not shown", "area")
     say(table([(one_line(found.column), *heads), *rows]))
     say()
     say(found.statement)

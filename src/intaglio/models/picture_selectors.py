@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ class PictureSelector(nn.Module):
         self.widths = tuple(widths)
         pairs = enumerate(zip((3, *widths[:-1]), widths, strict=True))
         self.down = nn.ModuleList(_block(inward, outward, 2 if level else 1) for level, (inward, outward) in pairs)
-        self.up = nn.ModuleList(_block(a + b, a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(_block(a + b, a, 1) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:

@@ -18,7 +18,7 @@ from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
 from intaglio.explain.probe_scores import folds_of
 from intaglio.explain.selectors.lessons import HEAD, Lessons, Pace, taught_classifier
 from intaglio.explain.selectors.result import SelectedPixels
-from intaglio.explain.selectors.shown_pixels import Masks, Pixels, fill_of, shown
+from intaglio.explain.selectors.shown_pixels import Masks, Pixels, fill_of, shown, unshown
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, save_classifier
 from intaglio.models.picture_selectors import PictureSelector, save_selector
@@ -74,8 +74,9 @@ class PixelSelector(ABC):
     A mask m in [0, 1] a pixel x leaves c + m (x - c), c being white where most pictures are on white and else their
     mean colour: what is shown. 1 - m leaves what is left out. One of F parts of the pictures is held out, whole groups
     together, and all answers are on these. The predictor answers on what is shown; the plain classifier on whole
-    pictures, on what is shown, and on what is left out. A second classifier is taught on what is left out of the other
-    pictures, and asked on what is left out of the held-out ones: a selector may deceive the one that it learnt against.
+    pictures, on what is shown, and on what is left out. A second classifier is taught on the other pictures without the
+    pixels that their masks show half or more of, and asked about the held-out ones without theirs: a selector may
+    deceive the classifier that it learnt against, and no other.
     """
 
     name = FileName()
@@ -181,8 +182,8 @@ class PixelSelector(ABC):
         )  # fmt: skip
         plain = taught_classifier(lessons, self.pace, self.holes, PLAIN_STATE, run)
         taught = self.learn(lessons, plain, run)
-        left = lessons.showing(shown(lessons.pixels, 1 - self._masks(taught, lessons.pixels, device), lessons.fill))
-        second = taught_classifier(left, self.pace, 0.0, SECOND_STATE, run)
+        unseen = unshown(lessons.pixels, self._masks(taught, lessons.pixels, device), lessons.fill)
+        second = taught_classifier(lessons.showing(unseen), self.pace, 0.0, SECOND_STATE, run)
         asked = pixels[torch.from_numpy(held)]
         masks = self._masks(taught, asked, device)
         parts = shown(asked, masks, lessons.fill), shown(asked, 1 - masks, lessons.fill)
@@ -193,8 +194,8 @@ class PixelSelector(ABC):
             truth=kept.codes[held], groups=kept.groups[held],
             predicted=self._answers(taught.predictor, parts[0], device), plain=self._answers(plain, asked, device),
             seen=self._answers(plain, parts[0], device), left=self._answers(plain, parts[1], device),
-            second=self._answers(second, parts[1], device), areas=masks.mean((1, 2)).double().numpy(),
-            masks=(masks * 255).round().to(torch.uint8).numpy(),
+            second=self._answers(second, unshown(asked, masks, lessons.fill), device),
+            areas=masks.mean((1, 2)).double().numpy(), masks=(masks * 255).round().to(torch.uint8).numpy(),
         )  # fmt: skip
         for warning in found.warnings:
             run.warn(warning)
@@ -223,6 +224,6 @@ def _check_parts(kept: KeptLabels, held: Bool[ndarray, "m"]) -> None:
         missing = sorted(set(range(len(kept.classes))) - set(np.unique(kept.codes[part]).tolist()))
         if missing:
             raise BadInput(
-                f"no picture of {one_line(kept.classes[missing[0]])} is left {what}; give more groups of it, or another "
-                "seed"
+                f"no picture of {one_line(kept.classes[missing[0]])} is left {what}; give more groups of it, or "
+                "another seed"
             )

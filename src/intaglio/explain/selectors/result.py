@@ -64,7 +64,7 @@ class SelectedPixels(StoredTable):
     left: Int[ndarray, "m"]
     """Of the plain classifier on what is left out."""
     second: Int[ndarray, "m"]
-    """Of a classifier that was taught on what is left out, on the same."""
+    """Of a classifier that learnt pictures without the pixels that masks show half or more of, on such pictures."""
     areas: Float[ndarray, "m"]
     """Mean of each mask."""
     masks: UInt8[ndarray, "m h w"]
@@ -115,7 +115,7 @@ class SelectedPixels(StoredTable):
 
     @cached_property
     def second_interval(self) -> Interval:
-        """Of the balanced accuracy of the second classifier on what is left out."""
+        """Of the balanced accuracy of the second classifier."""
         return self.share_interval(self.second)
 
     @property
@@ -135,9 +135,10 @@ class SelectedPixels(StoredTable):
         below, above = self.difference_interval
         return (
             f"{self.column} is named right for {self.accuracy:.2f} ({low:.2f} to {high:.2f}) of a label's held-out "
-            f"pictures from {self.area:.0%} of their area, {self.difference:+.2f} ({below:+.2f} to {above:+.2f}) beside "
-            f"a plain classifier that sees all of it. From what is left out, that one names {self.share(self.left):.2f} "
-            f"right, and one that was taught on it {self.share(self.second):.2f}, where a guess names {self.chance:.2f}."
+            f"pictures from {self.area:.0%} of their area, {self.difference:+.2f} ({below:+.2f} to {above:+.2f}) "
+            "beside a plain classifier that sees all of it. From what is left out, that one names "
+            f"{self.share(self.left):.2f} right, and one that was taught on the pixels that are not shown "
+            f"{self.share(self.second):.2f}, where a guess names {self.chance:.2f}."
         )
 
     @property
@@ -147,18 +148,19 @@ class SelectedPixels(StoredTable):
         found = few_warnings(self.column, self.classes, counts, self.dropped, self.grouped)
         if self.interval[0] <= self.chance:
             found.append(
-                f"{self.column} is named right for {self.accuracy:.2f} from what the masks show, which these pictures do "
-                f"not tell from a guess, {self.chance:.2f}; the masks then explain nothing"
+                f"{self.column} is named right for {self.accuracy:.2f} from what the masks show, which these pictures "
+                f"do not tell from a guess, {self.chance:.2f}; the masks then explain nothing"
             )
         if self.second_interval[0] > self.chance:
             found.append(
-                f"what is left out still tells {self.column}: a classifier that was taught on it names "
+                f"pixels that are not shown still tell {self.column}: a classifier that was taught on them names "
                 f"{self.share(self.second):.2f} right; the masks do not show all that matters"
             )
         if self.hidden_interval[0] > 0:
             found.append(
-                f"the plain classifier names {self.share(self.seen):.2f} right by what the masks show, and the predictor "
-                f"{self.accuracy:.2f}: it may read what a person does not see, such as faint pixels or the mask's shape"
+                f"the plain classifier names {self.share(self.seen):.2f} right by what the masks show, and the "
+                f"predictor {self.accuracy:.2f}: it may read what a person does not see, such as faint pixels or the "
+                "mask's shape"
             )
         if self.area > BEYOND * self.allowed:
             found.append(f"the masks show {self.area:.0%} of a picture, and {self.allowed:.0%} was allowed")
@@ -166,12 +168,10 @@ class SelectedPixels(StoredTable):
 
     def shown(self, count: int) -> list[int]:
         """Places of so many pictures at most, of all labels by turns."""
-        turn = {
-            k: number
-            for code in range(len(self.classes))
-            for number, k in enumerate(np.flatnonzero(self.truth == code))
-        }
-        return sorted(range(len(self.truth)), key=lambda k: (turn[k], self.truth[k]))[:count]
+        turns = np.zeros(len(self.truth), np.int64)
+        for code in range(len(self.classes)):
+            turns[self.truth == code] = np.arange((self.truth == code).sum())
+        return np.lexsort((self.truth, turns))[:count].tolist()
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a label; the keys are `COLUMNS`: shares that are named right, and the mean area."""
@@ -203,7 +203,7 @@ class SelectedPixels(StoredTable):
             "difference_interval": list(self.difference_interval),
             "plain_on_shown": self.share(self.seen),
             "plain_on_left_out": self.share(self.left),
-            "second_on_left_out": self.share(self.second),
+            "second_on_unshown": self.share(self.second),
             "second_interval": list(self.second_interval),
             "chance": self.chance,
             "area": self.area,

@@ -6,8 +6,11 @@ from torch import Tensor
 
 from intaglio.explain.blank import chosen_blank
 
-CELLS = (4, 8, 16)
+CELLS = (4, 8, 16, 32)
 """Cells of a side of the grid that holes are made of; a batch has one of these."""
+
+HALF = 0.5
+"""Share of a pixel from which on it is said to be shown."""
 
 Pixels = Float[Tensor, "n 3 h w"]
 Masks = Float[Tensor, "n h w"]
@@ -29,10 +32,15 @@ def shown(pixels: Pixels, masks: Masks, fill: Fill) -> Pixels:
     return colour + masks[:, None] * (pixels - colour)
 
 
+def unshown(pixels: Pixels, masks: Masks, fill: Fill) -> Pixels:
+    """Pictures without the pixels that a mask shows half or more of; the others whole."""
+    return shown(pixels, (masks < HALF).float(), fill)
+
+
 def holes(count: int, size: tuple[int, int], share: float, source: torch.Generator) -> Masks:
     """Masks of 0 and 1 for so many pictures: each has holes with the probability `share`, and else hides nothing.
 
-    A grid of 4, 8 or 16 cells a side, shifted at random, loses each cell with a probability that is drawn for the
+    A grid of 4, 8, 16 or 32 cells a side, shifted at random, loses each cell with a probability that is drawn for the
     picture, uniform in 0 to 1.
     """
     cells = CELLS[int(torch.randint(len(CELLS), (1,), generator=source))]
@@ -46,7 +54,7 @@ def holes(count: int, size: tuple[int, int], share: float, source: torch.Generat
 
 
 def highest_share(heat: Masks, share: float) -> Masks:
-    """Masks of 0 and 1 that show this share of each picture's pixels, those of the highest heat; ties by their place."""
+    """Masks of 0 and 1 that show this share of each picture's pixels: those of the highest heat, ties by place."""
     flat = heat.flatten(1)
     first = flat.argsort(dim=1, descending=True, stable=True)[:, : round(share * flat.shape[1])]
     return torch.zeros_like(flat).scatter(1, first, 1.0).view_as(heat)

@@ -12,18 +12,19 @@ from intaglio.runs.read import RunData
 LIMITS: Sequence[Row] = (
     Row(
         "A mask says where, not why",
-        "What is shown is all that the predictor sees, which no map of a plain classifier can say. What of it counts, and "
-        "how, stays in the predictor.",
+        "What is shown is all that the predictor sees, which no map of a plain classifier can say. What of it counts, "
+        "and how, stays in the predictor.",
     ),
     Row(
         "A mask can talk",
         "A mask is made by a network that has seen the label’s evidence, and may tell the label by its own shape or by "
-        "faint pixels. The plain classifier, which never saw masks of this kind, is asked about the same pixels for that "
-        "reason: where it is much worse, what is shown is not what a person would call evidence.",
+        "faint pixels. The plain classifier, which never saw masks of this kind, is asked about the same pixels for "
+        "that reason: where it is much worse, what is shown is not what a person would call evidence.",
     ),
     Row(
         "Complete against two classifiers",
-        "What is left out was put before the plain classifier and before one that was taught on it. A better one may "
+        "What is left out was put before the plain classifier, and pictures without the pixels that are half shown or "
+        "more before one that was taught on such pictures. A better one may "
         "still read something there.",
     ),
 )
@@ -40,7 +41,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     pictures = [Shown(album.thumb(path), _told(found, k)) for path, k in zip(files, places, strict=True)]
     labels = PageTable(
         "Labels",
-        [found.column, "pictures", "named right", "by the plain one", "from what is left out", "area"],
+        [found.column, "pictures", "named right", "by the plain one", "from pixels not shown", "area"],
         [
             [
                 row["label"], str(row["pictures"]),
@@ -58,14 +59,15 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         table=labels,
         table_heading="Labels",
         table_text=(
-            f"Masks are made by {found.reading}; they learnt from {count(found.learnt, 'picture')}, and all answers are "
-            "on others. A label’s share of pictures that is named right: by the predictor, from what the masks show; by "
-            "the plain classifier, from whole pictures; and by one that was taught on what the masks leave out, from that."
+            f"Masks are made by {found.reading}; they learnt from {count(found.learnt, 'picture')}, and all answers "
+            "are on others. A label’s share of pictures that is named right: by the predictor, from what the masks "
+            "show; by the plain classifier, from whole pictures; and by one that was taught on pictures without the "
+            "pixels that are half shown or more, from those."
         ),
         pictures=[("Masks", pictures)] if pictures else [],
         pictures_text=(
-            "Held-out pictures, each beside its mask: red is shown to the predictor, white is not; the scale is that of "
-            f"each picture’s own mask. What is hidden is {_colour(found.fill)} to the predictor."
+            "Held-out pictures, each beside its mask: red is shown to the predictor, white is not; the scale is that "
+            f"of each picture’s own mask. What is hidden is {_colour(found.fill)} to the predictor."
         ),
         limits=LIMITS,
     )
@@ -89,7 +91,7 @@ def _keys(found: SelectedPixels) -> list[Key]:
         Key("The plain one on what is shown", f"{found.share(found.seen):.2f}", "which it was not taught"),
         Key("The plain one on what is left out", f"{found.share(found.left):.2f}", guess),
         Key(
-            "One taught on what is left out",
+            "One taught on the pixels not shown",
             f"{found.share(found.second):.2f}",
             f"95% {least:.2f} to {most:.2f}; {guess}",
         ),
