@@ -48,7 +48,7 @@ class PictureSelector(nn.Module):
         self.last = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
-        """How much of each pixel is shown, in (0, 1)."""
+        """Share of each pixel that is shown, in (0, 1)."""
         maps, skips = 1 - pixels, list[Tensor]()  # ink on zero, as the padding is more of the white page
         for block in self.down:
             maps = block(maps)

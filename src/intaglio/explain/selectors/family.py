@@ -92,7 +92,7 @@ class PixelSelector(ABC):
     """Times that each network is shown every picture, from 1."""
     rows: int = 32
     """Pictures of an update, from 2."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Highest learning rate of AdamW, which falls along half a cosine; above 0."""
     weight_decay: float = 0.03
     """Decay of AdamW, 0 or more."""
