@@ -10,7 +10,7 @@ import feature_scenes
 from intaglio.bench.selectors.planted_patches import COLOURS, planted_patches, precision, recall
 from intaglio.errors import BadInput
 from intaglio.explain.selectors.family import SELECTOR_STATE
-from intaglio.explain.selectors.lessons import HEAD, Lessons, Pace, taught_classifier
+from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, Pace, taught_classifier
 from intaglio.explain.selectors.methods.comet import Comet
 from intaglio.explain.selectors.methods.grad_cam_mask import GradCamMask
 from intaglio.explain.selectors.methods.without_detector import WithoutDetector
@@ -24,7 +24,7 @@ PLANTED = {"epochs": 20, "rows": 16, "learning_rate": 2e-2, "widths": (8, 16)}
 def test_with_a_detector_both_copies_are_shown_and_without_one_neither_need_be():
     given = planted_patches(64, 16, 4, 1)
     codes = torch.tensor([list(COLOURS).index(one) for one in given.labels])
-    lessons = Lessons(given.images.pixels, codes, tuple(COLOURS), torch.ones(3), 1, torch.device("cpu"))
+    lessons = LabelledLessons(given.images.pixels, codes, tuple(COLOURS), torch.ones(3), 1, torch.device("cpu"))
     plain = taught_classifier(lessons, Pace(**PLANTED, weight_decay=0.0), 0.5, "plain", Run.none())
     found = {}
     for kind in (Comet, WithoutDetector):
@@ -136,7 +136,7 @@ def test_a_state_is_saved_after_each_epoch():
 def test_a_plain_classifier_learns_from_pictures_with_holes():
     given = planted_patches(32, 16, 4, 0)
     codes = torch.tensor([list(COLOURS).index(one) for one in given.labels])
-    lessons = Lessons(given.images.pixels, codes, tuple(COLOURS), torch.ones(3), 0, torch.device("cpu"))
+    lessons = LabelledLessons(given.images.pixels, codes, tuple(COLOURS), torch.ones(3), 0, torch.device("cpu"))
     pace = Pace(epochs=2, rows=16, learning_rate=1e-2, weight_decay=0.0, widths=(8,))
     nets = [taught_classifier(lessons, pace, share, "plain", Run.none()) for share in (0.0, 0.0, 1.0)]
     told = [net.logits(given.images.pixels, HEAD) for net in nets]

@@ -38,7 +38,7 @@ MEANS = ("recall", "precision", "area", "accuracy", "plain_on_left_out", "second
 
 @dataclass(frozen=True, kw_only=True)
 class SelectorsBench:
-    """Classifiers that choose their pixels: whether masks show all that tells the label, and what that costs.
+    """Pixels that classifiers choose: whether they are all that tells the label, and what that costs.
 
     Planted pictures have two patches of the colour of their class, and two grey ones; a mask may show 4% of a picture,
     and both patches are 3%. `recall` is the share of their pixels of which a mask shows half or more, `precision` the

@@ -8,7 +8,7 @@ from torch import Tensor
 from intaglio.explain.class_heat import class_heat
 from intaglio.explain.faithfulness import faithfulness
 from intaglio.explain.selectors.family import TaughtSelector
-from intaglio.explain.selectors.lessons import HEAD
+from intaglio.explain.selectors.labelled_lessons import HEAD
 from intaglio.images.image_set import ImageSet
 from intaglio.models.scored_network import classifier_score
 

@@ -6,7 +6,7 @@ import torch
 
 from intaglio.explain.kept_labels import KeptLabels
 from intaglio.explain.selectors.family import PLAIN_STATE, PixelSelector
-from intaglio.explain.selectors.lessons import Lessons, taught_classifier
+from intaglio.explain.selectors.labelled_lessons import LabelledLessons, taught_classifier
 from intaglio.explain.selectors.shown_pixels import fill_of
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.run import Run
@@ -19,7 +19,7 @@ def selectors_plan(method: PixelSelector, images: ImageSet, kept: KeptLabels, de
     count = min(method.rows, len(kept.rows))
     pixels = images.pixels[:count]
     labels = torch.arange(count) % len(kept.classes)
-    lessons = Lessons(pixels, labels, kept.classes, fill_of(pixels), method.seed, torch.device(device))
+    lessons = LabelledLessons(pixels, labels, kept.classes, fill_of(pixels), method.seed, torch.device(device))
     one = replace(method, epochs=1, rows=max(2, count))
     plain = taught_classifier(lessons, one.pace, method.holes, PLAIN_STATE, Run.none())
     taught = one.learn(lessons, plain, Run.none())

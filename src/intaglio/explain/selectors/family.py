@@ -16,7 +16,7 @@ from torch import Tensor
 from intaglio.errors import BadInput, require
 from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
 from intaglio.explain.probe_scores import folds_of
-from intaglio.explain.selectors.lessons import HEAD, Lessons, Pace, taught_classifier
+from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, Pace, taught_classifier
 from intaglio.explain.selectors.result import SelectedPixels
 from intaglio.explain.selectors.shown_pixels import Masks, Pixels, fill_of, shown, unshown
 from intaglio.images.image_set import ImageSet
@@ -123,7 +123,7 @@ class PixelSelector(ABC):
         require(sound, f"widths must be one number or more, each of 1 to 4096, not {self.widths}")
 
     @abstractmethod
-    def learn(self, lessons: Lessons, plain: PictureClassifier, run: Run) -> TaughtMasks:
+    def learn(self, lessons: LabelledLessons, plain: PictureClassifier, run: Run) -> TaughtMasks:
         """Masks and their predictor.
 
         Args:
@@ -176,7 +176,7 @@ class PixelSelector(ABC):
         _check_parts(kept, held)
         pixels = ordered.pixels[torch.from_numpy(kept.rows)]
         learnt = torch.from_numpy(~held)
-        lessons = Lessons(
+        lessons = LabelledLessons(
             pixels[learnt], torch.from_numpy(kept.codes)[learnt], kept.classes, fill_of(pixels[learnt]), self.seed,
             torch.device(device),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from intaglio.errors import require
 from intaglio.explain.selectors.family import SELECTOR_STATE, PixelSelector, TaughtMasks
-from intaglio.explain.selectors.lessons import HEAD, Lessons, taught
+from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, taught
 from intaglio.explain.selectors.shown_pixels import Fill, Masks, Pixels, shown
 from intaglio.learning.loop import StepLoss
 from intaglio.models.classifiers import PictureClassifier
@@ -74,7 +74,7 @@ class LearntMasks(PixelSelector):
         left = self.left_loss(plain, shown(pixels, 1 - masks, fill), labels, told)
         return MaskLosses(told, left, self.area_weight * (masks.mean((1, 2)) - self.area).clamp_min(0).mean())
 
-    def learn(self, lessons: Lessons, plain: PictureClassifier, run: Run) -> TaughtMasks:
+    def learn(self, lessons: LabelledLessons, plain: PictureClassifier, run: Run) -> TaughtMasks:
         """See the family: both networks take one step for each batch, each along the gradient of its own loss."""
         drawn = int(torch.randint(2**31, (1,), generator=generator(lessons.seed, "network", "selector")))
         selector = new_selector(drawn, self.selector_widths).to(lessons.device).train()

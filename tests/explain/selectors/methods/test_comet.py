@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from intaglio.explain.selectors.lessons import HEAD
+from intaglio.explain.selectors.labelled_lessons import HEAD
 from intaglio.explain.selectors.methods.comet import Comet
 from intaglio.models.classifiers import PictureClassifier
 

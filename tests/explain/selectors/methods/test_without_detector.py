@@ -2,7 +2,7 @@
 
 import torch
 
-from intaglio.explain.selectors.lessons import HEAD
+from intaglio.explain.selectors.labelled_lessons import HEAD
 from intaglio.explain.selectors.methods.comet import Comet
 from intaglio.explain.selectors.methods.without_detector import WithoutDetector
 from intaglio.models.classifiers import new_classifier

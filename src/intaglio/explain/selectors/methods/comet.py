@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from intaglio.errors import require
+from intaglio.explain.selectors.labelled_lessons import HEAD
 from intaglio.explain.selectors.learnt_masks import LearntMasks, Number
-from intaglio.explain.selectors.lessons import HEAD
 from intaglio.explain.selectors.shown_pixels import Pixels
 from intaglio.models.classifiers import PictureClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comet(LearntMasks):
-    """COMET: a mask is to show all that tells the label, so that a detector learns nothing from the rest.
+    """COMET: a mask shows all that tells the label, so that a detector is left without it.
 
     A selector G makes masks m = sigmoid(G(x)), a predictor P sees what they show, x_m, and a detector D, the plain
     classifier, which has learnt before and stays as it is, sees what they leave out, x_(1 - m). P follows its

@@ -13,9 +13,9 @@ from intaglio.models.classifiers import PictureClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class WithoutDetector(LearntMasks):
-    """Masks learnt without a detector: the same selector, predictor and losses, less the term for what is left out.
+    """Masks that are learnt for the label alone, whatever they leave out.
 
-    One copy of the evidence is enough for the predictor, and so is a faint trace of it, or a mask whose own shape tells
+    Selector, predictor and losses are those of COMET, less the term for what is left out. One copy of the evidence is enough for the predictor, and so is a faint trace of it, or a mask whose own shape tells
     the label.
     """
 

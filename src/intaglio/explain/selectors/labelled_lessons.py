@@ -44,7 +44,7 @@ class Pace:
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class LabelledLessons:
     """Labelled pictures in an order that does not depend on that of their files."""
 
     pixels: Pixels
@@ -67,12 +67,12 @@ class Lessons:
         drawn = int(torch.randint(2**31, (1,), generator=generator(self.seed, "network", kind)))
         return new_classifier({HEAD: self.classes}, drawn, widths, [1] * len(widths)).to(self.device).train()
 
-    def showing(self, pixels: Pixels) -> "Lessons":
+    def showing(self, pixels: Pixels) -> "LabelledLessons":
         """The same labels of changed pictures."""
         return replace(self, pixels=pixels)
 
 
-def taught_classifier(lessons: Lessons, pace: Pace, pierced: float, kind: str, run: Run) -> PictureClassifier:
+def taught_classifier(lessons: LabelledLessons, pace: Pace, pierced: float, kind: str, run: Run) -> PictureClassifier:
     """A classifier that has learnt whole pictures by cross-entropy, in evaluation mode and frozen.
 
     Args:
@@ -99,7 +99,7 @@ def taught(
     weights: Mapping[str, Tensor],
     kept: Mapping[str, Tensor],
     objective: Objective,
-    lessons: Lessons,
+    lessons: LabelledLessons,
     pace: Pace,
     kind: str,
     run: Run,
