@@ -15,8 +15,8 @@ from intaglio.models.classifiers import PictureClassifier
 class WithoutDetector(LearntMasks):
     """Masks that are learnt for the label alone, whatever they leave out.
 
-    Selector, predictor and losses are those of COMET, less the term for what is left out. One copy of the evidence is enough for the predictor, and so is a faint trace of it, or a mask whose own shape tells
-    the label.
+    Selector, predictor and losses are those of COMET, less the term for what is left out. One copy of the evidence is
+    enough for the predictor, and so is a faint trace of it, or a mask whose own shape tells the label.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
