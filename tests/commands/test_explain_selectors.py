@@ -43,7 +43,7 @@ def test_masks_are_shown_on_a_page_and_networks_are_read_again(folder, capsys, m
     assert len({"01.png", "02.png"} & set(found.names)) in (0, 2)  # twins are not on both sides
     page = (run / "report.html").read_text()
     assert "<i>light" not in page
-    assert "red is shown to the predictor" in page
+    assert "full red is shown to the predictor" in page
     assert page.count('<img class="pic') == len(found.names) == len(list((run / "images").glob("*.png")))
     assert not list((run / "states").glob("*"))
     for name in ("predictor", "plain"):

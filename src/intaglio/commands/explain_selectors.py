@@ -98,7 +98,7 @@ def _save_pictures(found: "SelectedPixels", images: "ImageSet", run: "Run") -> N
     for number, k in enumerate(found.shown(SHOWN)):
         pixels = images.pixels[place[found.names[k]]]
         mask = torch.from_numpy(found.masks[k]).float() / 255
-        run.save_image(f"{number:02d}", torch.cat([pixels, overlaid(mask, pixels)], 2))
+        run.save_image(f"{number:02d}", torch.cat([pixels, overlaid(mask, pixels, 1.0)], 2))
 
 
 def _report(found: "SelectedPixels", folder: Path) -> None:

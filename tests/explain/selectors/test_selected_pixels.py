@@ -9,6 +9,7 @@ import torch
 import feature_scenes
 from intaglio.bench.selectors.planted_patches import COLOURS, planted_patches, precision, recall
 from intaglio.errors import BadInput
+from intaglio.explain.heat_maps import RED, coloured, overlaid
 from intaglio.explain.selectors.family import SELECTOR_STATE
 from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, Pace, taught_classifier
 from intaglio.explain.selectors.methods.comet import Comet
@@ -193,3 +194,9 @@ def test_a_damaged_file_is_told(tmp_path):
     with pytest.raises(BadInput, match="do not fit each other"):
         SelectedPixels.load(tmp_path)
     assert SelectedPixels.load(tmp_path / "none") is None
+
+
+def test_a_faint_mask_is_shown_faintly_whatever_the_rest_of_it_is():
+    faint = torch.full((4, 4), 0.25)
+    torch.testing.assert_close(coloured(faint, 1.0)[:, 0, 0], 0.75 + 0.25 * torch.tensor(RED))
+    assert float(overlaid(faint, torch.ones(3, 4, 4), 1.0).min()) > float(overlaid(faint, torch.ones(3, 4, 4)).min())

@@ -66,8 +66,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         ),
         pictures=[("Masks", pictures)] if pictures else [],
         pictures_text=(
-            "Held-out pictures, each beside its mask: red is shown to the predictor, white is not; the scale is that "
-            f"of each picture’s own mask. What is hidden is {_colour(found.fill)} to the predictor."
+            "Held-out pictures, each beside its mask: full red is shown to the predictor, pale red faintly, and white "
+            f"is not. What is hidden is {_colour(found.fill)} to the predictor."
         ),
         limits=LIMITS,
     )
