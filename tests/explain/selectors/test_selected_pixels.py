@@ -10,6 +10,7 @@ import feature_scenes
 from intaglio.bench.selectors.planted_patches import COLOURS, planted_patches, precision, recall
 from intaglio.errors import BadInput
 from intaglio.explain.heat_maps import RED, coloured, overlaid
+from intaglio.explain.selectors import family
 from intaglio.explain.selectors.family import SELECTOR_STATE
 from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, Pace, taught_classifier
 from intaglio.explain.selectors.methods.comet import Comet
@@ -117,6 +118,27 @@ def test_the_held_out_pictures_are_not_learnt_and_groups_stay_together():
     held = images.pixels[[images.names.index(name) for name in result.names]]
     assert 2 * len(asked) == len(result.names)
     assert not any(torch.equal(one, other) for one in lessons.pixels for other in held)
+
+
+def test_the_second_classifier_learns_and_is_asked_without_the_pixels_that_are_shown(monkeypatch):
+    images, labels = feature_scenes.labelled()
+    given, real = [], family.taught_classifier
+
+    def noted(lessons, pace, pierced, kind, run):
+        net = real(lessons, pace, pierced, kind, run)
+        if kind == family.SECOND_STATE:
+            logits = net.logits
+            given.append(lessons.pixels)
+            monkeypatch.setattr(net, "logits", lambda pixels, head: given.append(pixels) or logits(pixels, head))
+        return net
+
+    monkeypatch.setattr(family, "taught_classifier", noted)
+    found = GradCamMask(area=0.25, **FEW)(images, "light", labels["light"]).result
+    learnt, asked = given
+    fill, masks = torch.tensor(found.fill), torch.from_numpy(found.masks).float() / 255
+    held = images.pixels[[images.names.index(name) for name in found.names]]
+    assert torch.equal(asked, unshown(held, masks, fill))
+    assert (learnt == fill.view(1, 3, 1, 1)).all(1).float().mean((1, 2)).tolist() == [0.25] * found.learnt
 
 
 def test_labels_that_a_part_lacks_are_told():
