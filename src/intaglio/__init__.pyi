@@ -23,6 +23,7 @@ from intaglio.explain.slices.methods.caption_keywords import CaptionKeywords as 
 from intaglio.explain.concepts.methods.channels import ChannelConcepts as ChannelConcepts
 from intaglio.explain.blindspots.methods.channels import ChannelEnergies as ChannelEnergies
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
+from intaglio.explain.selectors.methods.comet import Comet as Comet
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.audit.unlearning.methods.ablate import ConceptAblation as ConceptAblation
 from intaglio.explain.heads.methods.concept_head import ConceptHead as ConceptHead
@@ -74,6 +75,7 @@ from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.explain.heads.methods.gated_places import GatedPlaces as GatedPlaces
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
+from intaglio.explain.selectors.methods.grad_cam_mask import GradCamMask as GradCamMask
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
 from intaglio.audit.unlearning.methods.ascent import GradientAscent as GradientAscent
 from intaglio.explain.paths.methods.gradient_edges import GradientEdges as GradientEdges
@@ -225,6 +227,7 @@ from intaglio.audit.membership.methods.update_alignment import UpdateAlignment a
 from intaglio.explain.bias.methods.steering import ValueSteering as ValueSteering
 from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
+from intaglio.explain.selectors.methods.without_detector import WithoutDetector as WithoutDetector
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy
 from intaglio.explain.words.methods.removal import WordRemoval as WordRemoval
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -210,6 +210,11 @@ VERBS: dict[str, Verb] = {
         "fit classifiers on frozen features that a person can follow, and tell what that costs",
         Methods("explain.heads.methods"),
     ),
+    "explain selectors": Verb(
+        "intaglio.commands.explain_selectors:ExplainSelectors",
+        "train a classifier that explains itself by choosing the pixels that it sees",
+        Methods("explain.selectors.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

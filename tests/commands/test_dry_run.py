@@ -47,6 +47,7 @@ LINES = {
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain heads": "explain heads rule-tree --images {labelled} --labels {labels}",
+    "explain selectors": "explain selectors comet --images {labelled} --labels {labels} --resolution 16 --widths 4",
     "explain concepts": "explain concepts craft --images {pictures}",
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",

@@ -71,6 +71,8 @@ from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
 from intaglio.explain.result import Attributions
+from intaglio.explain.selectors.family import PREDICTOR, SELECTOR, TaughtSelector
+from intaglio.explain.selectors.result import SelectedPixels
 from intaglio.explain.series.result import ExplainedPoints
 from intaglio.explain.slices.result import ErrorSlices
 from intaglio.explain.surrogate.result import SurrogateRules
@@ -87,6 +89,7 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
+from intaglio.models.picture_selectors import load_selector
 from intaglio.protect.certify.result import CertifiedPictures
 from intaglio.protect.fingerprint.mark_key import MarkKey
 from intaglio.protect.fingerprint.marked_model import MarkedModel, mark_model
@@ -1009,6 +1012,33 @@ def _heads_file(found: HeadReadings, folder: Path) -> tuple[Numbers, Numbers]:
     return _read_heads(found), _read_heads(stored)
 
 
+def _select_pixels(method: Any, models: tuple[Any, ...], run: Run) -> TaughtSelector:
+    images, labels = feature_scenes.labelled()
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(images, "light", labels["light"], run=run)
+
+
+def _selected_pixels(found: TaughtSelector) -> Numbers:
+    answers = {
+        name: torch.from_numpy(getattr(found.result, name)) for name in ("predicted", "plain", "second", "areas")
+    }
+    predictor = {f"predictor {name}": one for name, one in found.taught.predictor.state_dict().items()}
+    return answers | {name: one.float() for name, one in predictor.items()}
+
+
+def _selected_pixels_files(found: TaughtSelector, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = SelectedPixels.load(folder)
+    assert (stored.statement, stored.warnings) == (found.result.statement, found.result.warnings)
+    read, pixels = load_classifier(folder / PREDICTOR), feature_scenes.labelled()[0].pixels
+    told, again = {"masks": torch.from_numpy(found.result.masks)}, {"masks": torch.from_numpy(stored.masks)}
+    if found.taught.selector is not None:
+        told["selector"], again["selector"] = found.taught.selector(pixels), load_selector(folder / SELECTOR)(pixels)
+    told |= {name: one.half().float() for name, one in found.taught.predictor.state_dict().items() if one.dim() > 1}
+    return told, again | {name: one for name, one in read.state_dict().items() if one.dim() > 1}
+
+
 def _certify(method: Any, models: tuple[Any, ...], run: Run) -> CertifiedPictures:
     classifier, _ = certify_scenes.linear(PICTURES.pixels[0], 0.1, levels=method.tells_level)
     return method(classifier, certify_scenes.HEAD, PICTURES, run=run)
@@ -1075,6 +1105,7 @@ FAMILIES = {
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
     "explain heads": Family(lambda folder: (), _fit_heads, _read_heads, _heads_file),
+    "explain selectors": Family(lambda folder: (), _select_pixels, _selected_pixels, _selected_pixels_files),
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),

@@ -37,6 +37,7 @@ MODELLESS = (
     "explain concepts",
     "explain slices",
     "explain heads",
+    "explain selectors",
     "explain paths",
     "explain series",
     "explain surrogate",

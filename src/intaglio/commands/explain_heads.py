@@ -10,6 +10,7 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
+from intaglio.commands.kit.label_inputs import ReadsLabels
 from intaglio.errors import BadInput
 from intaglio.printable import aligned, one_line
 
@@ -26,7 +27,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainHeads(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
+class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Generic[M]):
     """Fit a classifier on frozen features that a person can follow, and measure what that costs beside a linear one.
 
     Each picture is named by a head that was fitted without it, in folds; the linear head is asked on the same folds.
@@ -38,13 +39,6 @@ class ExplainHeads(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """The pictures: a folder."""
-    labels: Path
-    """Labels of the pictures: a CSV file with a column picture and others, such as kind."""
-    column: str = ""
-    """Column of the labels that the head names, such as kind; empty takes the only one beside that of --group."""
-    group: str = ""
-    """Column of the labels by which pictures belong together, such as twins of one name; no two pictures of a group are
-    on both sides of a fold."""
 
     def check_early(self) -> None:
         """Raises `BadInput` for inputs that exclude or want each other."""
@@ -59,7 +53,7 @@ class ExplainHeads(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
 
         if not self.skip_bad:
             names = [entry.name for entry in listed["images"].entries]
-            column, texts, groups = self._texts(names)
+            column, texts, groups = self.label_texts(names)
             kept_labels({column: texts}, groups, LEAST)
             if self.features is not None:
                 read_features(self.features, names)
@@ -72,7 +66,7 @@ class ExplainHeads(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
 
         images = self.load_pictures(self.images, self.resolution)
         source, known = self.feature_source(images, self.device)
-        column, texts, groups = self._texts(list(images.names))
+        column, texts, groups = self.label_texts(list(images.names))
         plan = heads_plan(self._method, source, images, self._method.kept(column, texts, groups))
         if self.dry_run and self.ends_with(plan):
             return 0
@@ -97,23 +91,6 @@ class ExplainHeads(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     @property
     def _method(self) -> "ReadableHead":
         return cast("ReadableHead", self.method)
-
-    def _texts(self, names: list[str]) -> tuple[str, list[str], list[str] | None]:
-        """The column's name, its texts and the groups. Raises `BadInput` for columns that there are not."""
-        from intaglio.explain.picture_columns import read_labels
-
-        found = read_labels(self.labels, names)
-        few = ", ".join(one_line(name) for name in found)
-        for flag, given in (("--group", self.group), ("--column", self.column)):
-            if given and given not in found:
-                raise BadInput(f"{self.labels} has no column {one_line(given)} for {flag}; it has: {few}")
-        if self.column and self.column == self.group:
-            raise BadInput(f"--column and --group are both {one_line(self.group)}; name another column of labels")
-        left = [name for name in found if name != self.group]
-        if not self.column and len(left) != 1:
-            raise BadInput(f"{self.labels} has {len(left)} columns of labels ({few}); name one by --column")
-        column = self.column or left[0]
-        return column, found[column], found[self.group] if self.group else None
 
 
 def _save_pictures(found: "HeadReadings", images: "ImageSet", run: "Run") -> None:

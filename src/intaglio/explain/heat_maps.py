@@ -24,18 +24,20 @@ def scale_of(attribution: Float[Tensor, "h w"]) -> float:
     return max(float(sizes.quantile(CLIPPED)) or float(sizes.max()), ROUNDING)
 
 
-def coloured(attribution: Float[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
-    """A map in colours in [0, 1], white at 0, full at its scale."""
-    share = (attribution / scale_of(attribution)).clamp(-1, 1)[None]
+def coloured(attribution: Float[Tensor, "h w"], scale: float | None = None) -> Float[Tensor, "3 h w"]:
+    """A map in colours in [0, 1], white at 0, full at `scale`; None takes that of the map itself."""
+    share = (attribution / (scale or scale_of(attribution))).clamp(-1, 1)[None]
     ends = [torch.tensor(one)[:, None, None] for one in (RED, BLUE)]
     colour = torch.where(share > 0, ends[0], ends[1])
     return 1 - share.abs() * (1 - colour)
 
 
-def overlaid(attribution: Float[Tensor, "h w"], pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    """A map in colours over the picture in faint grey."""
+def overlaid(
+    attribution: Float[Tensor, "h w"], pixels: Float[Tensor, "3 h w"], scale: float | None = None
+) -> Float[Tensor, "3 h w"]:
+    """A map in colours over the picture in faint grey; `scale` as of `coloured`."""
     grey = 1 - GREY * (1 - pixels.mean(0, keepdim=True))
-    return (coloured(attribution) * grey).clamp(0, 1)
+    return (coloured(attribution, scale) * grey).clamp(0, 1)
 
 
 def quartered(maps: Float[Tensor, "b s s"]) -> Float[Tensor, "b 3 s s"]:

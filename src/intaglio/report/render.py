@@ -43,6 +43,7 @@ PAGE_MODULES = {
     "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain features": "intaglio.report.pages.features_page",
     "explain heads": "intaglio.report.pages.heads_page",
+    "explain selectors": "intaglio.report.pages.selectors_page",
     "explain paths": "intaglio.report.pages.paths_page",
     "explain series": "intaglio.report.pages.series_page",
     "explain surrogate": "intaglio.report.pages.surrogate_page",

@@ -7,9 +7,9 @@ from scipy.stats import fisher_exact
 
 from explain_scenes import pictures, untrained
 from intaglio.errors import BadInput
+from intaglio.explain.class_heat import class_heat, masked_pictures
 from intaglio.explain.layer_maps import layer_maps
 from intaglio.explain.picture_features import TabledFeatures
-from intaglio.explain.slices.class_heat import class_heat, masked_pictures
 from intaglio.explain.slices.methods.domino import Domino
 from intaglio.explain.slices.methods.look_clusters import LookClusters
 from intaglio.explain.slices.recognised import recognised

@@ -13,9 +13,9 @@ from scipy.stats import false_discovery_control, fisher_exact
 from torch import Tensor
 
 from intaglio.errors import BadInput, require
+from intaglio.explain.class_heat import class_heat, masked_pictures
 from intaglio.explain.picture_features import FeatureSource
 from intaglio.explain.slices.balanced_weights import TaughtPictures, balanced_weights, slice_cells
-from intaglio.explain.slices.class_heat import class_heat, masked_pictures
 from intaglio.explain.slices.judged_rows import JudgedRows
 from intaglio.explain.slices.recognised import recognised
 from intaglio.explain.slices.result import ErrorSlices, FoundGroup, WeighedPicture

@@ -67,7 +67,7 @@ class WeighedPicture:
     slice: int | None
     """Number of the slice that it is in, of those that hold; None where it is in none."""
     weight: float
-    """Weight: how often it is to be drawn, 1 on average."""
+    """Number in proportion to which it is to be drawn, 1 on average."""
 
 
 @dataclass(frozen=True, kw_only=True)

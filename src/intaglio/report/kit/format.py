@@ -36,6 +36,7 @@ VERBS = {
     "explain words": "Words of a prompt",
     "explain features": "Labels read from features",
     "explain heads": "A head that can be read",
+    "explain selectors": "A classifier that chooses its pixels",
     "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",

@@ -1,0 +1,1 @@
+"""The bench of classifiers that choose their pixels."""

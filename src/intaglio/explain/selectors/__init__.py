@@ -1,0 +1,1 @@
+"""Classifiers that explain themselves by choosing the pixels that they see."""

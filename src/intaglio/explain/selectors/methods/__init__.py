@@ -1,0 +1,1 @@
+"""Ways to choose the pixels that a classifier sees, one file each."""
