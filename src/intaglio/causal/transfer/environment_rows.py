@@ -43,8 +43,10 @@ class EnvironmentRows:
     def without(self, environment: str) -> "EnvironmentRows":
         """The rows of all others."""
         kept = [k for k, one in enumerate(self.environments) if one != environment]
-        parts = (tuple(one[k] for k in kept) for one in (self.names, self.environments, self.outcomes))
-        return EnvironmentRows(*parts, self.features[kept])
+        names, places, outcomes = (
+            tuple(one[k] for k in kept) for one in (self.names, self.environments, self.outcomes)
+        )
+        return EnvironmentRows(names, places, outcomes, self.features[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +149,14 @@ def read_rows(path: Path, environment: str, outcome: str, unit: str, covariates:
 
 
 def _texts(cells: Sequence[object]) -> tuple[str, ...]:
+    """Whole numbers without a point: a column with an empty cell is read as numbers with one."""
     missing = pd.Series(cells, dtype=object).isna()
-    return tuple("" if gone else str(one).strip() for one, gone in zip(cells, missing, strict=True))
+    whole = (int(one) if isinstance(one, float) and not gone and one.is_integer() else one
+             for one, gone in zip(cells, missing, strict=True))  # fmt: skip
+    return tuple("" if gone else str(one).strip() for one, gone in zip(whole, missing, strict=True))
 
 
-def _standardised(features: Float[ndarray, "n d"], source: ndarray) -> Float[Tensor, "n d"]:
+def _standardised(features: Float[ndarray, "n d"], source: ndarray) -> Float[Tensor, "n k"]:
     if not features.shape[1]:
         raise BadInput("there are no features to predict from; give pictures, features or covariates")
     if not np.isfinite(features).all():

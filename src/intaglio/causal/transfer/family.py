@@ -143,7 +143,7 @@ class EnvironmentTransfer(ABC):
     def known(self, task: HeldOutTask, step: int, stage: str) -> RowBatch:
         """The rows of the known environments that a step is given."""
         some = self._some(len(task.rows.labels), step, stage)
-        return RowBatch(*(one[some] for one in (task.rows.features, task.rows.labels)), _picked(task.rows, some))
+        return RowBatch(task.rows.features[some], task.rows.labels[some], _picked(task.rows, some))
 
     def forget(self, task: HeldOutTask, run: Run) -> None:
         """Drops the states of all stages."""
@@ -173,8 +173,8 @@ class EnvironmentTransfer(ABC):
         for number, environment in enumerate(environments if self.checks and len(environments) > 2 else ()):
             task = held_out(rows, environment)
             said = _asked(self.trained(task, run, _turn(number)), task.target).argmax(1)
-            accuracy, common = ((one == task.truth).mean() for one in (said, task.common))
-            found.append(LeftOut(environment, len(task.names), float(accuracy), float(common)))
+            accuracy, common = float((said == task.truth).mean()), float((task.truth == task.common).mean())
+            found.append(LeftOut(environment, len(task.names), accuracy, common))
         return tuple(found)
 
     def _stage(
@@ -196,7 +196,7 @@ class EnvironmentTransfer(ABC):
     def _some(self, count: int, step: int, stage: str) -> list[int]:
         return batch_at(range(count), step, min(self.batch, count), self.seed, stage)
 
-    def _unknown(self, target: Rows, step: int, stage: str) -> Rows:
+    def _unknown(self, target: Rows, step: int, stage: str) -> Float[Tensor, "b d"]:
         return target[self._some(len(target), step, f"{stage} target")]
 
 

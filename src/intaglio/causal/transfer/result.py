@@ -126,12 +126,13 @@ class TransferPredictions(StoredTable):
         """The outcome in a sentence."""
         from_ = f"{self.target}, predicted from {', '.join(self.environments)}"
         if not self.accuracy:
-            return f"{from_}: no outcome of it is known, so that the predictions of {len(self.names):,} rows are not judged."
+            return f"{from_}: no outcome of it is known; predictions of {len(self.names):,} rows are not judged."
         told = ", ".join(
             f"{stage} {one:.0%} ({self.intervals[stage][0]:.0%} to {self.intervals[stage][1]:.0%})"
             for stage, one in self.accuracy.items()
         )
-        return f"{from_}: {told} of {int(self.judged.sum()):,} rows are right; the most common class has {self.common_accuracy:.0%}."
+        count, common = int(self.judged.sum()), self.common_accuracy
+        return f"{from_}: {told} of {count:,} rows are right; the most common class has {common:.0%}."
 
     @property
     def warnings(self) -> list[str]:
@@ -144,14 +145,14 @@ class TransferPredictions(StoredTable):
             )
         if self.common_accuracy is not None and self.intervals[self.last][0] <= self.common_accuracy:
             found.append(
-                f"the predictions are not shown to be right more often than {self.classes[self.common]}, the most common "
-                "class elsewhere, is"
+                f"the predictions are not shown to be right more often than {self.classes[self.common]}, the most "
+                "common class elsewhere, is"
             )
         for stage in list(self.accuracy)[1:]:
             if self.gain(stage)[1] < 0:
                 found.append(
-                    f"{stage} predictions are right less often than zero-shot ones; what holds the environments apart is "
-                    "not what the method takes it for"
+                    f"{stage} predictions are right less often than zero-shot ones; what holds the environments apart "
+                    "is not what the method takes it for"
                 )
         found += [
             f"two trainings agree on {name} by {value:.2f} (weak mean correlation, 1 is full): what it holds is not "

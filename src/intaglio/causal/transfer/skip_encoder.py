@@ -24,14 +24,11 @@ class SkipEncoder(nn.Module):
         super().__init__()
         self.linear = drawn_layer(nn.Linear, seed, (label, "linear"), inputs, outputs)
         self.inner = drawn_layer(nn.Linear, seed, (label, "inner"), inputs, hidden) if hidden else None
-        self.outer = nn.utils.skip_init(nn.Linear, hidden, outputs, bias=False) if hidden else None
-        if self.outer is not None:
-            with torch.no_grad():
-                self.outer.weight.zero_()
+        self.outer = nn.Parameter(torch.zeros(outputs, hidden)) if hidden else None
 
     def forward(self, rows: Float[Tensor, "... d"]) -> Float[Tensor, "... k"]:
         """The numbers of each row."""
         found = self.linear(rows)
         if self.inner is None or self.outer is None:
             return found
-        return found + self.outer(torch.relu(self.inner(rows)))
+        return found + torch.relu(self.inner(rows)) @ self.outer.T

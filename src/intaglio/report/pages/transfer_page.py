@@ -16,8 +16,8 @@ LIMITS: Sequence[Row] = (
     ),
     Row(
         "Latent causes are known up to an affine map",
-        "Numbers of a cause have no scale, order or name of their own. Where two trainings do not agree on them, they say "
-        "nothing at all.",
+        "Numbers of a cause have no scale, order or name of their own. Where two trainings do not agree on them, they "
+        "say nothing at all.",
     ),
     Row(
         "Rows count as independent",
@@ -51,12 +51,15 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
             )
             for stage, one in found.accuracy.items()
         ]
-        + [Key(f"Agreement on {name}", f"{one:.2f}", "of two trainings; 1 is full") for name, one in found.agreement.items()],
+        + [
+            Key(f"Agreement on {name}", f"{one:.2f}", "of two trainings; 1 is full")
+            for name, one in found.agreement.items()
+        ],
         warnings=run.warnings,
         table=PageTable("Accuracy", ["held out", "stage", "rows", "right", "most common class"], rows),
         table_heading="Each environment held out",
-        table_text=f"A prediction is {found.reading}.{changed} The most common class is that of the environments that were "
-        "learnt from.",
+        table_text=f"A prediction is {found.reading}.{changed} The most common class is that of the environments "
+        "that were learnt from.",
         pictures=[],
         pictures_text="",
         limits=LIMITS,

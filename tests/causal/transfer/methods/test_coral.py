@@ -7,7 +7,7 @@ from intaglio.causal.transfer.transfer_network import RowBatch
 from intaglio.randomness import generator
 
 SMALL = {"updates": 3, "refit_updates": 3, "labelled": 2, "hidden": 4, "batch": 16}
-BAD = {"weight": -1}
+BAD = {"weight": -1.0}
 PIECES = {}
 
 
@@ -28,7 +28,9 @@ def test_environments_of_one_row_have_no_covariance():
 
 def test_the_targets_rows_are_an_environment_of_their_own_in_the_refit():
     network = AlignedCovariances(hidden=0, weight=2.0).network(3, 2, 2)
-    known = RowBatch(torch.randn(6, 3, generator=generator(0)), torch.tensor([0, 1] * 3), torch.tensor([0, 0, 0, 1, 1, 1]))
+    known = RowBatch(
+        torch.randn(6, 3, generator=generator(0)), torch.tensor([0, 1] * 3), torch.tensor([0, 0, 0, 1, 1, 1])
+    )
     target = 5 * torch.randn(4, 3, generator=generator(1))
     entropy = cross_entropy(network.probabilities(known.features).log(), known.labels)
     encoded = network.encoder(torch.cat([known.features, target]))

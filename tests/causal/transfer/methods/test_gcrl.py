@@ -46,7 +46,9 @@ def test_the_mixture_is_that_of_scipy_and_holds_where_densities_underflow():
     means, logs, shares = torch.tensor([[0.0], [2.0]]), torch.tensor([[0.0], [0.5]]), torch.tensor([0.3, -0.3])
     weights = shares.softmax(0).numpy()
     values = torch.tensor([[1.0], [-3.0]])
-    density = sum(w * norm.pdf(values.numpy()[:, 0], m, s) for w, m, s in zip(weights, (0, 2), (1, np.exp(0.5)), strict=True))
+    density = sum(
+        w * norm.pdf(values.numpy()[:, 0], m, s) for w, m, s in zip(weights, (0, 2), (1, np.exp(0.5)), strict=True)
+    )
     np.testing.assert_allclose(log_mixture(values, means, logs, shares).numpy(), np.log(density), rtol=1e-5)
     assert np.isfinite(float(log_mixture(torch.tensor([[1e3]]), means, logs, shares)))
 
@@ -54,15 +56,19 @@ def test_the_mixture_is_that_of_scipy_and_holds_where_densities_underflow():
 @pytest.mark.parametrize("components", [0, 2])
 def test_the_objective_in_one_dimension_is_that_of_quadrature(components):
     """One number z, one number s: the mean over many samples against sums over a grid of both."""
-    settings = GCRL(invariant=1, variant=1, hidden=0, draws=100_000, components=components)
+    settings = GCRL(invariant=1, variant=1, hidden=0, draws=1000, components=components)
     network = settings.network(2, 2, 2)
     with torch.no_grad():
         network.prior_means.copy_(torch.tensor([[-0.5], [1.0]]))
         network.prior_shares.copy_(torch.tensor([0.2, -0.2]))
-        for encoder in (network.encode_s, network.encode_z):
+        for name, weight in network.named_parameters():
+            if name.endswith("linear.weight"):
+                weight.mul_(0.5)
+        for encoder in (network.encode_placed or network.encode_s, network.encode_z):
             encoder.linear.bias[1] = -0.7
-    rows = RowBatch(torch.tensor([[0.4, -0.8]]), torch.tensor([1]), torch.tensor([1]))
-    by_samples = -float(network.loss(rows, generator(0)).detach())
+    many = 100
+    rows = RowBatch(torch.tensor([[0.4, -0.8]] * many), torch.tensor([1] * many), torch.tensor([1] * many))
+    by_samples = float(network(rows, generator(0)).mean().detach())
     assert by_samples == pytest.approx(_by_grid(network, rows, components), abs=0.02)
 
 
@@ -70,8 +76,9 @@ def _by_grid(network, rows, components):
     x = rows.features.double().numpy()[0]
     of = {name: (one.linear.weight.detach().double().numpy(), one.linear.bias.detach().double().numpy())
           for name, one in network.named_children()}  # fmt: skip
-    ws, bs = of["encode_s"]
-    mean_s, sd_s = (ws @ x + bs)[0], np.exp((ws @ x + bs)[1])
+    ws, bs = of["encode_s" if components else "encode_placed"]
+    told = ws @ (x if components else [*x, 0, 1]) + bs
+    mean_s, sd_s = told[0], np.exp(told[1])
     s = np.linspace(mean_s - 8 * sd_s, mean_s + 8 * sd_s, 801)
     wz, bz = of["encode_z"]
     mean_z = wz[0, :2] @ x + wz[0, 2] * s + bz[0]
@@ -84,7 +91,11 @@ def _by_grid(network, rows, components):
     rest = norm.logpdf(x, seen, 1).sum(-1) + norm.logpdf(z) - norm.logpdf(z, mean_z[:, None], sd_z[:, None])
     means = network.prior_means.detach().numpy()[:, 0]
     shares = network.prior_shares.softmax(0).detach().numpy()
-    prior = np.log(sum(w * norm.pdf(s, m, 1) for w, m in zip(shares, means, strict=True))) if components else norm.logpdf(s, means[1])
+    prior = (
+        np.log(sum(w * norm.pdf(s, m, 1) for w, m in zip(shares, means, strict=True)))
+        if components
+        else norm.logpdf(s, means[1])
+    )
     rest += (prior - norm.logpdf(s, mean_s, sd_s))[:, None]
     logits = both @ of["decode_outcome"][0].T + of["decode_outcome"][1]
     p = np.exp(logits[..., 1] - np.logaddexp(logits[..., 0], logits[..., 1]))
@@ -93,14 +104,14 @@ def _by_grid(network, rows, components):
 
 def test_planted_causes_are_found_up_to_an_affine_map_and_the_means_of_s_in_order():
     rows, z, s = planted(120, 0)
-    method = GCRL(invariant=2, variant=1, hidden=0, rate=0.03, updates=250, draws=4, batch=64)
+    method = GCRL(invariant=2, variant=1, hidden=0, rate=0.05, updates=260, draws=2, batch=128)
     task = held_out(rows, "far")
     network = method.trained(task)
     found = {name: one.double().numpy() for name, one in network.latents(task.rows.features).items()}
     assert weak_mcc(z[:360], found["Z"]) > 0.95
     assert weak_mcc(s[:360], found["S"]) > 0.95
     means = network.prior_means.detach().numpy()[:, 0]
-    assert abs(np.argsort(means) - np.array([0, 1, 2])).sum() == 0 or (np.argsort(means) == [2, 1, 0]).all()
+    assert np.argsort(means).tolist() in ([0, 1, 2], [2, 1, 0])
 
 
 def test_a_refit_moves_the_prior_of_s_and_its_encoder_alone():
@@ -122,8 +133,8 @@ def _none():
 
 def test_a_far_environment_is_predicted_better_once_its_rows_are_known():
     rows = _shortcut()
-    sizes = {"invariant": 2, "variant": 1, "draws": 4, "batch": 64, "hidden": 0}
-    method = GCRL(**sizes, rate=0.03, updates=250, refit_updates=150, checks=False)
+    sizes = {"invariant": 2, "variant": 1, "draws": 2, "batch": 64, "hidden": 0}
+    method = GCRL(**sizes, rate=0.05, updates=250, refit_updates=150, checks=False)
     found = method(rows, "far")
     assert found.accuracy["refitted"] > found.accuracy["zero-shot"] + 0.04
 
@@ -133,6 +144,23 @@ def _shortcut():
     from intaglio.bench.transfer.planted_shift import planted_shift
 
     return planted_shift(200, 0).rows
+
+
+def test_the_encoder_without_environments_learns_alone_from_its_part_of_the_loss():
+    network = GCRL(invariant=1, variant=1, hidden=0).network(2, 2, 2)
+    rows = RowBatch(torch.randn(4, 2, generator=generator(0)), torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 1]))
+    (-network(rows, generator(1)).mean()).backward()
+    placed = {name: one.grad for name, one in network.named_parameters()}
+    network.zero_grad()
+    network.loss(rows, generator(1)).backward()
+    moved = {name for name, one in network.named_parameters() if not _alike(one.grad, placed[name])}
+    assert moved == {"encode_s.linear.weight", "encode_s.linear.bias"}
+
+
+def _alike(one, two):
+    return (one is None and two is None) or (
+        one is not None and two is not None and torch.allclose(one, two, atol=1e-5)
+    )
 
 
 def test_rows_of_a_known_environment_have_its_prior_and_others_the_mixture():

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import one_hot
 
 from intaglio.causal.transfer.family import EnvironmentTransfer
 from intaglio.causal.transfer.skip_encoder import SkipEncoder
@@ -15,7 +17,7 @@ from intaglio.causal.transfer.transfer_network import RowBatch, Rows, TransferNe
 from intaglio.errors import require
 from intaglio.randomness import generator
 
-Gaussian = tuple[Float[Tensor, "*batch k"], Float[Tensor, "*batch k"]]
+Gaussian = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
 """Means, and logarithms of standard deviations."""
 NARROWEST, WIDEST = -6.0, 4.0
 """Logarithms of standard deviations, at least and at most."""
@@ -27,7 +29,9 @@ MOVING = ("encode_s.", "prior_")
 
 @dataclass(frozen=True, kw_only=True)
 class GCRL(EnvironmentTransfer):
-    """Latent causes Z, the same everywhere, and S, whose prior alone moves between environments; both make row and outcome.
+    """Latent causes that stay, Z, and latent causes that move, S, of which rows and outcomes are made.
+
+    Z has the same prior everywhere; the prior of S is what differs between environments.
 
     With q(s|x) and q(z|x, s) Gaussian, p(z) standard normal, p(x|z, s) Gaussian and p(y|z, s) categorical, the
     objective of a row is log q(y|x) + sum_k w_k (log p(x|z_k, s_k) + log p(s_k) - log q(s_k|x) + log p(z_k) -
@@ -36,9 +40,11 @@ class GCRL(EnvironmentTransfer):
     environment refits p(s) and q(s|x) alone, by the bound of log p(x); rows with outcomes add the objective, each part
     half of the loss. Predictions are q(y|x).
 
-    The published encoder of Z does not read S. What a row says of Z depends on where S was expected, so that such an
-    encoder would have to change with the environment too, while p(z|x, s) stays: Z's encoder reads S here, unless
-    --no-chained. Nor does the published prior know which rows are of one environment, as here with --components.
+    The published encoders read the row alone, and its prior is a mixture to none of whose parts a row is assigned:
+    --no-chained --components 5. Here Z's encoder reads S, since p(z|x, s) stays where S moves and p(z|x) does not; and
+    known rows have the prior of their environment and an encoder q(s|x, e) that is told it, since one that is not
+    would make environments look wider than they are, and S take what is of Z. Then q(s|x), for rows of unknown
+    environments, learns along: the same objective under the mixture of all, in which nothing else moves.
 
     Source: Shirahmad Gale Bagi, Gharaee, Schulte and Crowley, arXiv 2302.08635.
     """
@@ -72,13 +78,13 @@ class GCRL(EnvironmentTransfer):
 
 
 def outcome_bound(log_y: Float[Tensor, "k n"], log_rest: Float[Tensor, "k n"]) -> Float[Tensor, "n"]:
-    """log mean_k p_k + sum_k p_k r_k / sum_k p_k of each row, for log p_k and r_k."""
+    """Log mean_k p_k + sum_k p_k r_k / sum_k p_k of each row, for log p_k and r_k."""
     whole = log_y.logsumexp(0)
     return whole - math.log(len(log_y)) + ((log_y - whole).exp() * log_rest).sum(0)
 
 
-def log_normal(values: Float[Tensor, "*batch k"], means: Tensor, logs: Tensor) -> Float[Tensor, "*batch"]:
-    """Log densities, summed over the last axis."""
+def log_normal(values: Float[Tensor, "..."], means: Tensor, logs: Tensor) -> Float[Tensor, "..."]:
+    """Log densities of values, summed over the last axis; the three are broadcast."""
     return (-0.5 * ((values - means) * (-logs).exp()) ** 2 - logs - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
@@ -95,6 +101,8 @@ def log_mixture(
 class LatentCauses(TransferNetwork):
     """Encoders of Z and S, decoders of row and outcome, and the prior of S.
 
+    `encode_s` is for rows whose environment is not known, `encode_placed` for others, where each has a prior.
+
     Args:
         settings: sizes, samples, and which encoder reads what.
         inputs: numbers of a row.
@@ -108,6 +116,7 @@ class LatentCauses(TransferNetwork):
         self._draws, self._chained, self._placed = settings.draws, settings.chained, settings.components == 0
         self._sizes = z, s
         self.encode_s = SkipEncoder(inputs, 2 * s, hidden, seed, "s")
+        self.encode_placed = SkipEncoder(inputs + priors, 2 * s, hidden, seed, "placed") if self._placed else None
         self.encode_z = SkipEncoder(inputs + (s if settings.chained else 0), 2 * z, hidden, seed, "z")
         self.decode_row = SkipEncoder(z + s, inputs, hidden, seed, "row")
         self.decode_outcome = SkipEncoder(z + s, classes, hidden, seed, "outcome")
@@ -120,12 +129,16 @@ class LatentCauses(TransferNetwork):
     def probabilities(self, features: Rows) -> Float[Tensor, "m c"]:
         """By the same noise for every row."""
         noise = generator(0, "asked")
-        z, s, *_ = self._drawn(features, *(torch.randn(ASKED, 1, size, generator=noise) for size in self._sizes))
+        z, s, *_ = self._drawn(features, None, *(torch.randn(ASKED, 1, size, generator=noise) for size in self._sizes))
         return self.decode_outcome(torch.cat([z, s], -1)).softmax(-1).mean(0)
 
     def loss(self, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:
-        """The negative objective, of a row."""
-        return -self._objective(rows, noise).mean()
+        """The negative objective, of a row, and that of `encode_s` alone without the environments."""
+        loss = -self(rows, noise).mean()
+        if self.encode_placed is None:
+            return loss
+        weights = {name: one if name.startswith("encode_s.") else one.detach() for name, one in self.named_parameters()}
+        return loss - functional_call(self, weights, (replace(rows, environments=None), noise)).mean()
 
     def refit_loss(self, target: Rows, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:
         """The negative bound of log p(x), of a row."""
@@ -133,7 +146,7 @@ class LatentCauses(TransferNetwork):
 
     def labelled_loss(self, labelled: RowBatch, target: Rows, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:
         """See the class."""
-        return self.loss(labelled, noise) + self.refit_loss(target, rows, noise)
+        return self.refit_loss(target, rows, noise) - self(labelled, noise).mean()
 
     def refit_weights(self) -> Sequence[str]:
         """Those of the prior of S and of its encoder."""
@@ -146,10 +159,11 @@ class LatentCauses(TransferNetwork):
     @torch.no_grad()
     def latents(self, features: Rows) -> dict[str, Float[Tensor, "m _"]]:
         """Means of Z and S."""
-        s = self._s_of(features)[0]
+        s = self._s_of(features, None)[0]
         return {"Z": self._z_of(features, s)[0], "S": s}
 
-    def _objective(self, rows: RowBatch, noise: Generator) -> Float[Tensor, "n"]:
+    def forward(self, rows: RowBatch, noise: Generator) -> Float[Tensor, "n"]:
+        """The objective of each row."""
         both, rest = self._terms(rows.features, noise, rows.environments)
         logits = self.decode_outcome(both).log_softmax(-1)
         log_y = logits.gather(-1, rows.labels.expand(len(logits), -1).unsqueeze(-1)).squeeze(-1)
@@ -160,7 +174,9 @@ class LatentCauses(TransferNetwork):
     ) -> tuple[Float[Tensor, "k m _"], Float[Tensor, "k m"]]:
         """Samples of Z and S side by side, and log p(x, z, s) - log q(z, s|x) of each."""
         shapes = ((self._draws, len(features), size) for size in self._sizes)
-        z, s, of_z, of_s = self._drawn(features, *(torch.randn(shape, generator=noise) for shape in shapes))
+        z, s, of_z, of_s = self._drawn(
+            features, environments, *(torch.randn(shape, generator=noise) for shape in shapes)
+        )
         both = torch.cat([z, s], -1)
         seen = log_normal(features, self.decode_row(both), self.row_logs.clamp(NARROWEST, WIDEST))
         prior = log_normal(z, torch.zeros(()), torch.zeros(())) + self._log_prior(s, environments)
@@ -172,15 +188,21 @@ class LatentCauses(TransferNetwork):
             return log_normal(s, self.prior_means[environments], logs[environments])
         return log_mixture(s, self.prior_means, logs, self.prior_shares)
 
-    def _drawn(self, features: Rows, z_noise: Tensor, s_noise: Tensor) -> tuple[Tensor, Tensor, Gaussian, Gaussian]:
+    def _drawn(
+        self, features: Rows, environments: Tensor | None, z_noise: Tensor, s_noise: Tensor
+    ) -> tuple[Tensor, Tensor, Gaussian, Gaussian]:
         """Z and S, and the Gaussians that they are of."""
-        of_s = self._s_of(features)
+        of_s = self._s_of(features, environments)
         s = of_s[0] + of_s[1].exp() * s_noise
         of_z = self._z_of(features, s)
         return of_z[0] + of_z[1].exp() * z_noise, s, of_z, of_s
 
-    def _s_of(self, features: Rows) -> Gaussian:
-        means, logs = self.encode_s(features).chunk(2, -1)
+    def _s_of(self, features: Rows, environments: Tensor | None) -> Gaussian:
+        if self.encode_placed is None or environments is None:
+            means, logs = self.encode_s(features).chunk(2, -1)
+        else:
+            told = one_hot(environments, len(self.prior_means)).to(features)
+            means, logs = self.encode_placed(torch.cat([features, told], -1)).chunk(2, -1)
         return means, logs.clamp(NARROWEST, WIDEST)
 
     def _z_of(self, features: Rows, s: Float[Tensor, "*batch s"]) -> Gaussian:
