@@ -64,7 +64,8 @@ LINES = {
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
     "discover": "discover sicl {table}",
     "causal cate": "causal cate t-learner --table {trial} --covariates a",
-    "causal transfer": "causal transfer erm --table {moved} --environment place --target c --covariates a b",
+    "causal transfer": "causal transfer erm --table {moved} --environment place --outcome outcome --target c "
+    "--covariates a b --labelled 2",
     "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
     "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
     "causal recalibrate": "causal recalibrate --tables 100",

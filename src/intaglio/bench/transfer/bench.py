@@ -38,7 +38,7 @@ Settings = Mapping[str, EnvironmentTransfer]
 
 @dataclass(frozen=True, kw_only=True)
 class TransferBench:
-    """Classes in an environment that was not learnt from: planted causes that move, and an artist's pictures.
+    """Classes in an unseen environment: planted causes that move, and an artist's pictures.
 
     Planted: outcomes are of Z, features of Z and S, and S is far away in the target; `best` is the exact posterior that
     knows where S is, `best_known` the one that takes it from the known environments. Pictures: their kind (face,
