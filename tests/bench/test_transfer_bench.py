@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+import tiny
 from intaglio.bench.transfer import bench
+from intaglio.bench.transfer import drawn_kinds as scenes
 from intaglio.bench.transfer.bench import TransferBench, figures_of
-from intaglio.bench.transfer.drawn_kinds import drawn_kinds, kind_of
+from intaglio.bench.transfer.drawn_kinds import kind_of
 from intaglio.bench.transfer.planted_shift import MEANS, NOISE, OF_S, OF_Z, planted_shift
 from intaglio.causal.transfer.environment_rows import EnvironmentRows
 from intaglio.causal.transfer.methods.erm import PooledClassifier
@@ -43,11 +45,25 @@ def test_kinds_are_told_by_whole_words_of_captions():
     assert told == ["face", "person", "other", "person"]
 
 
-def test_pictures_are_rows_of_four_artists_and_both_kinds_of_features():
-    rows = drawn_kinds(0)
-    assert {name: one.features.shape for name, one in rows.items()} == {"classifier": (677, 224), "pixels": (677, 192)}
-    assert set(rows["pixels"].environments) == {"noto", "twemoji", "openmoji", "fluent"}
-    assert set(rows["pixels"].outcomes) == {"face", "person", "other"}
+def test_pictures_are_rows_in_one_order_with_their_artists_and_kinds(monkeypatch):
+    pixels = tiny.pixels(3, seed=1)[..., :64, :64]
+    captions = ["cat face, noto style", "man, open style", "cup, open style"]
+    monkeypatch.setattr(scenes, "distinct_pictures", lambda: (["0", "1", "2"], pixels, captions))
+    rows = scenes.drawn_kinds(0)
+    assert {name: one.features.shape for name, one in rows.items()} == {"classifier": (3, 224), "pixels": (3, 192)}
+    for one in rows.values():
+        told = dict(zip(one.names, zip(one.environments, one.outcomes, strict=True), strict=True))
+        assert told == {"0": ("noto", "face"), "1": ("open", "person"), "2": ("open", "other")}
+    place = rows["pixels"].names.index("1")
+    assert rows["pixels"].features[place].mean() == pytest.approx(float(pixels[1].mean()), rel=1e-4)
+
+
+def test_scenes_of_several_artists_are_pooled_too():
+    row = {"truth": [0, 1], "said": {"zero-shot": [0, 1]}, "best": 1.0, "best_known": 1.0}
+    wrong = {"truth": [0, 1], "said": {"zero-shot": [1, 0]}}
+    found = figures_of({"planted 0 erm": row, "pixels a erm": row, "pixels b erm": wrong}, 1.0)
+    assert list(found["rows"]) == ["planted", "pixels a", "pixels all", "pixels b"]
+    assert found["pixels_all_erm_zero_shot"] == 0.5
 
 
 def test_figures_by_hand():
@@ -67,7 +83,7 @@ def test_figures_by_hand():
 
 def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     source = np.random.default_rng(0)
-    places = tuple("abcd"[k % 4] for k in range(60))
+    places = tuple(("noto", "b", "c", "d")[k % 4] for k in range(60))
     said = tuple("xy"[k] for k in source.integers(0, 2, 60))
     rows = EnvironmentRows(tuple(map(str, range(60))), places, said, source.standard_normal((60, 3)))
     monkeypatch.setattr(bench, "COUNT", 30)
@@ -84,11 +100,11 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
         return ask(found)
 
     monkeypatch.setattr(bench, "answers_of", stopping)
-    small = TransferBench(draws=1, runs=tmp_path)
+    small = TransferBench(quick=True, draws=1, runs=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         small(progress="none")
     found = small(progress="none")
-    assert len(asked) == 1 + 1 + 2 + 3 * 4 * 2
+    assert len(asked) == 1 + 3 + 3
     assert json.loads(json.dumps(found)) == found
     assert list(found["rows"]["planted"]["gcrl-published"]["stages"]) == ["zero-shot", "refitted", "labelled"]
     assert "best by the known environments" in small.summary(found)

@@ -51,7 +51,7 @@ class EnvironmentRows:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutTask:
-    """What is learnt from, and the rows of the target; features are standardised by those that are learnt from."""
+    """Rows that are learnt from, and those of the target; features are standardised by those that are learnt from."""
 
     rows: RowBatch
     environments: tuple[str, ...]
