@@ -17,7 +17,7 @@ from intaglio.errors import require
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedCovariances(EnvironmentTransfer):
-    """Cross-entropy of all known rows, and covariances of encoded rows alike in all environments.
+    """Cross-entropy of all known rows, with covariances alike in all environments.
 
     The distance of two covariances is ||C_a - C_b||^2 / (4 k^2) for k encoded numbers, and its mean over pairs of
     environments is added, times a weight. Once the target's rows are there they are one more environment, as in the
