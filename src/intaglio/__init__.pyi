@@ -6,6 +6,7 @@ from intaglio.explain.components.methods.activation_patching import ActivationPa
 from intaglio.protect.purify.methods.noise import AddedNoise as AddedNoise
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
 from intaglio.sampling.methods.afa import Afa as Afa
+from intaglio.causal.transfer.methods.coral import AlignedCovariances as AlignedCovariances
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
 from intaglio.explain.components.methods.attribution_patching import AttributionPatching as AttributionPatching
 from intaglio.audit.membership.family import Authentication as Authentication
@@ -69,6 +70,7 @@ from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
 from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
+from intaglio.causal.transfer.methods.gcrl import GCRL as GCRL
 from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.audit.membership.methods.gsa import GSA as GSA
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
@@ -150,6 +152,7 @@ from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as
 from intaglio.audit.influence.methods.similarity import PictureSimilarity as PictureSimilarity
 from intaglio.explain.features.methods.pixels import PixelProbe as PixelProbe
 from intaglio.sampling.methods.plain import Plain as Plain
+from intaglio.causal.transfer.methods.erm import PooledClassifier as PooledClassifier
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.explain.surrogate.methods.principal_columns import PrincipalColumns as PrincipalColumns

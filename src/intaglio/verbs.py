@@ -283,6 +283,11 @@ VERBS: dict[str, Verb] = {
         "predict who gains more by a treatment, from pictures or numbers of the units of a trial",
         Methods("causal.cate.methods"),
     ),
+    "causal transfer": Verb(
+        "intaglio.commands.causal.transfer:CausalTransfer",
+        "predict classes in an environment that was not learnt from, before and after its rows are known",
+        Methods("causal.transfer.methods"),
+    ),
     "causal train": Verb(
         "intaglio.commands.causal.train:CausalTrain", "train a network for discover on simulated tables"
     ),

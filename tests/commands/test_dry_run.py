@@ -66,6 +66,8 @@ LINES = {
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
     "discover": "discover sicl {table}",
     "causal cate": "causal cate t-learner --table {trial} --covariates a",
+    "causal transfer": "causal transfer erm --table {moved} --environment place --outcome outcome --target c "
+    "--covariates a b --labelled 2",
     "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
     "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
     "causal recalibrate": "causal recalibrate --tables 100",
@@ -95,6 +97,8 @@ def places(tmp_path_factory):
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
     units = [f"u{k},{row[0]},{k % 2},{row[1]}" for k, row in enumerate(random.standard_normal((60, 2)))]
     (root / "trial.csv").write_text("\n".join(["picture,outcome,treated,a", *units]))
+    moved = [f"{'abc'[k % 3]},{k % 2},{line}" for k, line in enumerate(lines)]
+    (root / "moved.csv").write_text("\n".join(["place,outcome,a,b,c", *moved]))
     numbered = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 2))]
     (root / "rows.csv").write_text("\n".join(["picture,a,b", *(f"u{k},{line}" for k, line in enumerate(numbered))]))
     (root / "said.csv").write_text("\n".join(["picture,x", *(f"u{k},{k % 2}" for k in range(60))]))
@@ -114,6 +118,7 @@ def places(tmp_path_factory):
         "said": root / "said.csv",
         "series": root / "series.csv",
         "trial": root / "trial.csv",
+        "moved": root / "moved.csv",
         "base": base,
         "suspect": suspect,
         "pictures": root / "pictures",

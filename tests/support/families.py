@@ -25,6 +25,7 @@ import series_scenes
 import slice_scenes
 import surrogate_scenes
 import tiny
+import transfer_scenes
 from audit_scenes import audited
 from bias_scenes import bias_judge
 from direction_scenes import direction_judge
@@ -54,6 +55,7 @@ from intaglio.causal.cate.result import UnitEffects
 from intaglio.causal.debias.result import DebiasedEffects
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.causal.transfer.result import TransferPredictions
 from intaglio.denoising.examples import Examples
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
@@ -765,6 +767,26 @@ def _unit_effects_file(found: UnitEffects, folder: Path) -> tuple[Numbers, Numbe
     return _unit_effects(found), _unit_effects(UnitEffects.load(folder))
 
 
+def _transfer(method: Any, models: tuple[Any, ...], run: Run) -> TransferPredictions:
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(transfer_scenes.planted(12, 0)[0], "far", run=run)
+
+
+def _transferred(found: TransferPredictions) -> Numbers:
+    stages = {name: torch.from_numpy(one) for name, one in found.stages.items()}
+    told = [one.accuracy for one in found.left_out] + list(found.agreement.values())
+    return {**stages, "truth": torch.from_numpy(found.truth), "told": torch.tensor(told)}
+
+
+def _transferred_file(found: TransferPredictions, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = TransferPredictions.load(folder)
+    assert (stored.left_out, stored.statement, stored.warnings) == (found.left_out, found.statement, found.warnings)
+    return _transferred(found), _transferred(stored)
+
+
 def _debias(method: Any, models: tuple[Any, ...], run: Run) -> DebiasedEffects:
     treated = np.arange(12) % 2 == 0
     return method(debias_scenes.berkson(120), debias_scenes.trials(np.linspace(-1, 1, 12), treated), run=run)
@@ -1098,6 +1120,7 @@ FAMILIES = {
     "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "causal debias": Family(lambda folder: (), _debias, _effects, _effects_file),
+    "causal transfer": Family(lambda folder: (), _transfer, _transferred, _transferred_file),
     "causal cate": Family(lambda folder: (), _learn_effects, _unit_effects, _unit_effects_file),
     "explain": Family(lambda folder: (), _explain, _explained, _explained_file),
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),

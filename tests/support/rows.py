@@ -30,6 +30,7 @@ MODELLESS = (
     "audit queries",
     "causal cate",
     "causal debias",
+    "causal transfer",
     "discover",
     "explain",
     "explain collection",

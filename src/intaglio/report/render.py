@@ -30,6 +30,7 @@ PAGE_MODULES = {
     "bench shrink": "intaglio.report.pages.shrink_bench_page",
     "causal debias": "intaglio.report.pages.debias_page",
     "causal cate": "intaglio.report.pages.cate_page",
+    "causal transfer": "intaglio.report.pages.transfer_page",
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "explain collection": "intaglio.report.pages.collection_page",

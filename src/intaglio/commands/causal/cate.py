@@ -1,6 +1,6 @@
 """`intaglio causal cate METHOD`: which units of a randomised trial gain more, told from pictures or numbers of them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
@@ -10,22 +10,17 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.feature_inputs import ReadsFeatures
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
+from intaglio.commands.kit.unit_features import unit_pictures, with_unit_features
 from intaglio.errors import BadInput
-from intaglio.printable import aligned, one_line
+from intaglio.printable import aligned
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from numpy import ndarray
-
     from intaglio.causal.cate.family import EffectLearner
     from intaglio.causal.cate.result import UnitEffects
-    from intaglio.causal.cate.trial_units import TrialUnits
     from intaglio.images.image_set import ImageSet
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
-AT_ONCE = 64
-"""Pictures that go through a network together."""
 SHOWN = 6
 """Pictures of the units ranked first, and last, that are stored."""
 
@@ -76,8 +71,11 @@ class CausalCate(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
 
         columns = TrialColumns(self.unit, self.outcome, self.treatment, self.propensity, self.covariates)
         units = read_units(self.table, columns)
-        images = None if self.images is None else self._pictures(units)
-        units, known = self._with_features(units, images)
+        images = None
+        if self.images is not None:
+            images = unit_pictures(self.load_pictures(self.images, self.resolution), self.images, units.names)
+        stacked, known = with_unit_features(self, units.features, units.names, images, self.images, self.device)
+        units = replace(units, features=stacked)
         units.check()
         plan = cate_plan(self._method, units)
         if self.dry_run and self.ends_with(plan):
@@ -101,43 +99,6 @@ class CausalCate(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     @property
     def _method(self) -> "EffectLearner":
         return cast("EffectLearner", self.method)
-
-    def _pictures(self, units: "TrialUnits") -> "ImageSet":
-        """The units' pictures in the units' order. Raises `BadInput` for a unit without one."""
-        from intaglio.images.captions import ByName
-
-        images = self.load_pictures(cast(Path, self.images), self.resolution)
-        places = ByName({name: k for k, name in enumerate(images.names)})
-        by_stem = {Path(name).stem: k for k, name in enumerate(images.names)}
-        found = [by_stem.get(name) if places.get(name) is None else places.get(name) for name in units.names]
-        if None in found:
-            missing = units.names[found.index(None)]
-            raise BadInput(f"{self.images} has no picture for the unit {one_line(missing)}; leave its row out")
-        return images[cast("list[int]", found)]
-
-    def _with_features(
-        self, units: "TrialUnits", images: "ImageSet | None"
-    ) -> "tuple[TrialUnits, dict[str, dict[str, str]]]":
-        """The units with all their features, and how a run describes these."""
-        from dataclasses import replace
-
-        import numpy as np
-
-        from intaglio.explain.picture_columns import read_features
-
-        parts: list[Float[ndarray, "n _"]] = [units.features]
-        known = dict[str, dict[str, str]]()
-        if images is not None:
-            source, known = self.feature_source(images, self.device)
-            batches = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
-            parts += [np.concatenate([source.of(one).double().numpy() for one in batches])]
-            known["images"] = described(self.images, images.fingerprint)
-        elif self.features is not None:
-            from intaglio.files import file_hash
-
-            parts += [read_features(self.features, units.names)]
-            known["features"] = described(self.features, file_hash(self.features))
-        return replace(units, features=np.concatenate(parts, 1)), known
 
 
 def _save_pictures(found: "UnitEffects", images: "ImageSet", run: "Run") -> None:

@@ -25,6 +25,7 @@ VERBS = {
     "authenticate": "Audit of a fine-tuned model",
     "causal debias": "Effects from predicted outcomes",
     "causal cate": "Effects that differ between units",
+    "causal transfer": "Outcomes in another environment",
     "explain collection": "A map of a collection",
     "explain blindspots": "Blind spots of a model",
     "explain components": "Components of a denoiser",

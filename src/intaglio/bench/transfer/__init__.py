@@ -1,0 +1,1 @@
+"""The bench of predictions in an environment that was not learnt from."""

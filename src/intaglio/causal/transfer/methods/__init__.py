@@ -1,0 +1,1 @@
+"""Methods that predict outcomes in an unseen environment, one file each."""
