@@ -205,6 +205,11 @@ VERBS: dict[str, Verb] = {
         "fit classifiers on frozen features that a person can follow, and tell what that costs",
         Methods("explain.heads.methods"),
     ),
+    "explain counterfactuals": Verb(
+        "intaglio.commands.explain_counterfactuals:ExplainCounterfactuals",
+        "show what pictures would look like if one of their attributes were another",
+        Methods("explain.counterfactuals.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

@@ -14,7 +14,7 @@ from intaglio.explain.counterfactuals.attribute_graph import AttributeGraph
 from intaglio.explain.counterfactuals.attribute_table import AttributeTable
 from intaglio.explain.counterfactuals.picture_walks import Pixels
 from intaglio.images.image_set import ImageSet
-from intaglio.learning.checkpoints import STATE, Checkpoints
+from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at
@@ -146,9 +146,10 @@ class CounterfactualMaker(ABC):
             return StepLoss(float(loss.detach()), parts={name: float(one.detach()) for name, one in terms.items()})
 
         trainer = Trainer(dict(model.named_parameters()), self._optimiser)
-        checkpoints = Checkpoints(run, every_s=20.0)
+        stream = f"train-{self.name}"
+        checkpoints = Checkpoints(run, every_s=20.0, streams=(stream,), state=self._state)
         checkpoints.restore(trainer)
-        train(trainer, objective, run, checkpoints, label="updates")
+        train(trainer, objective, run, checkpoints, label="updates", stream=stream)
         trainer.export()
         return model.eval().requires_grad_(False)
 
@@ -161,7 +162,11 @@ class CounterfactualMaker(ABC):
 
     def forget(self, run: Run) -> None:
         """Drops what a run kept to go on from; to be called once its result is safe."""
-        run.drop_state(STATE)
+        run.drop_state(self._state)
+
+    @property
+    def _state(self) -> str:
+        return f"training-{self.name}"
 
     @property
     def _optimiser(self) -> CosineSettings:
