@@ -35,6 +35,7 @@ MODELLESS = (
     "explain collection",
     "explain blindspots",
     "explain concepts",
+    "explain counterfactuals",
     "explain slices",
     "explain heads",
     "explain paths",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say, table
-from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.errors import BadInput
@@ -57,6 +56,10 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
     resolution: int = 32
     """Side in pixels at which pictures are learnt, such as 32 or 64."""
 
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise ValueError(f"pictures must be at least 1, not {self.pictures}")
+
     def check_early(self) -> None:
         """Raises `BadInput` for what is no NAME=VALUE, for a graph that is not there, and for one that is no DAG."""
         _numbers(self.set)
@@ -78,7 +81,6 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
         from intaglio.explain.counterfactuals.result import FILE, TABLE, Counterfactuals
         from intaglio.files import file_hash
 
-        check_count("--pictures", self.pictures)
         graph, changes = self._graph(), _numbers(self.set)
         images = self.load_pictures(self.images, self.resolution)
         attributes = read_attributes(self.table, list(images.names), graph.names)
@@ -164,7 +166,9 @@ def _pairs(given: tuple[str, ...], flag: str) -> dict[str, str]:
     for one in given:
         name, sign, text = one.rpartition("=")
         if not (name.strip() and sign and text.strip()):
-            raise BadInput(f"{flag} {one_line(one)} is no pair; give it as NAME={'VALUE' if flag == '--set' else 'MEASURE'}")
+            raise BadInput(
+                f"{flag} {one_line(one)} is no pair; give it as NAME={'VALUE' if flag == '--set' else 'MEASURE'}"
+            )
         if name.strip() in found:
             raise BadInput(f"{flag} has {one_line(name.strip())} twice; give it once")
         found[name.strip()] = text.strip()
@@ -182,7 +186,9 @@ def _numbers(given: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             found[name] = float("nan")
         if not isfinite(found[name]):
-            raise BadInput(f"--set {one_line(name)}={one_line(text)} is no finite number; give one in the table's units")
+            raise BadInput(
+                f"--set {one_line(name)}={one_line(text)} is no finite number; give one in the table's units"
+            )
     return found
 
 

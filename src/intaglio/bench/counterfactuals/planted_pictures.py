@@ -5,6 +5,7 @@ picture, and the mean of its channels is 0.15 + 0.45 b. What a picture would be 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ def drawn_faces(values: Float[ndarray, "n 2"], resolution: int) -> Float[Tensor,
     return torch.stack(found)
 
 
+@cache
 def _subject() -> tuple[Float[Tensor, "3 r r"], Float[Tensor, "1 r r"]]:
     """The face within its square, and how much of each pixel is ink."""
     _, pixels, captions = distinct_pictures()

@@ -31,7 +31,7 @@ class AttributeGraph:
         try:
             _ = found.order
         except CycleError as error:
-            cycle = " -> ".join(one_line(names[k]) for k in reversed(error.args[1]))
+            cycle = " -> ".join(one_line(names[int(k)]) for k in error.args[1])
             raise BadInput(f"the graph has the cycle {cycle}; an attribute cannot be a cause of itself") from None
         return found
 

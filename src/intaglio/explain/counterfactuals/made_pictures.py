@@ -64,7 +64,7 @@ def counterfactuals(
             if str(number) not in known:
                 some, labels = images.pixels[list(cut)], table.scaled(table.values[list(cut)])
                 drawn = made(model, some, labels, {k: torch.full((len(cut),), v) for k, v in wanted.items()}, device)
-                _save(drawn, cut, run)
+                _save(drawn, number * method.batch, run)
                 known[str(number)] = {"key": key, **_numbers(drawn, table, measured)}
                 run.record(KIND, str(number), known[str(number)])
                 progress.advance()
@@ -102,10 +102,10 @@ def made(model: LearntPictures, pixels: Pictures, labels: Values, changes: Chang
     return Made((values.cpu(), after.cpu()), (pixels, before_drawn, after_drawn))
 
 
-def _save(drawn: Made, cut: Sequence[int], run: Run) -> None:
+def _save(drawn: Made, first: int, run: Run) -> None:
     for part, several in drawn.pixels.items():
-        for k, one in zip(cut, several, strict=True):
-            run.save_image(f"{part}-{k}", one)
+        for k, one in enumerate(several):
+            run.save_image(f"{part}-{first + k}", one)
 
 
 def _numbers(drawn: Made, table: AttributeTable, measured: Mapping[int, MeasuredAttribute]) -> dict[str, Any]:

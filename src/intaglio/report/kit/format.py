@@ -35,6 +35,7 @@ VERBS = {
     "explain words": "Words of a prompt",
     "explain features": "Labels read from features",
     "explain heads": "A head that can be read",
+    "explain counterfactuals": "Pictures with an attribute set",
     "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",
