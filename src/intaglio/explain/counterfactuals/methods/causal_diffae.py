@@ -28,10 +28,10 @@ class CausalDiffAE(DiffusionMaker):
     KL(N(u, s^2) || N(0, 1)) + sum_i (z_i - label_i)^2 / 2 + sum_i (label_i - f_i(labels of the causes))^2 / 2. To set
     z_i = v, u and the noise of the picture are read off first; effects of i are worked out again with their own u.
 
-    Source: arXiv 2404.17735. Two things differ. Its prior has weight 1, at which the best u of an attribute is half of
-    what labels ask for (1 / (1 + prior) of it): here the weight is small, and the last term, which is ours, finds f_i
-    in its place. And causes act by their values; in the published program by their noises, so that in a chain a -> b ->
-    c setting a never reaches c.
+    Source: arXiv 2404.17735. Three things differ. Its prior has weight 1, at which the best u of an attribute is half
+    of what labels ask for (1 / (1 + prior) of it): here the weight is small, and the last term, which is ours, finds
+    f_i in its place. Causes act by their values; in the published program by their noises, so that in a chain a -> b ->
+    c setting a never reaches c. And the denoiser gives a velocity in place of the noise (`picture_walks`).
     """
 
     reading: ClassVar[str] = "follow by the graph, each with its own noise"
