@@ -1,4 +1,4 @@
-"""What every maker does: pictures learnt in any order, labels scaled, pictures made and measured."""
+"""Makers as such: pictures learnt in any order, labels scaled, pictures made and measured."""
 
 import numpy as np
 import pytest

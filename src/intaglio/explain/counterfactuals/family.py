@@ -101,7 +101,7 @@ class CounterfactualMaker(ABC):
     def begun(self, graph: AttributeGraph, side: int) -> LearntPictures:
         """Networks of random weights, drawn by the seed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_32bit(self.seed, "weights"))
+            torch.random.default_generator.manual_seed(seed_32bit(self.seed, "weights"))
             return self.fresh(graph, side)
 
     def key(self, images: ImageSet, table: AttributeTable, graph: AttributeGraph) -> str:

@@ -75,7 +75,7 @@ class Counterfactuals(StoredTable):
 
     @property
     def asked(self) -> str:
-        """What was set, in words."""
+        """The attributes that were set, with their values, in words."""
         return ", ".join(f"{name} = {value:g}" for name, value in self.changes.items())
 
     @property

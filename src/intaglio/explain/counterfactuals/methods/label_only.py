@@ -18,7 +18,7 @@ WIDTH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOnly(CounterfactualMaker):
-    """An autoencoder whose code is trained to be the labels, so that nothing else of a picture is kept.
+    """An autoencoder whose code is trained to be the labels, and nothing else.
 
     Encoder and decoder minimise mean (x - D(E(x)))^2 + sum_i (E(x)_i - label_i)^2 / 2, with x in [-1, 1]. What is set
     replaces its number of the code. Pictures of one code are one picture, blurred over all that attributes leave open.

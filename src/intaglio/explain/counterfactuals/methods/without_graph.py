@@ -23,12 +23,12 @@ class WithoutGraph(DiffusionMaker):
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "stay as they are"
 
-    def fresh(self, graph: AttributeGraph, side: int) -> "LabelledPictures":
+    def fresh(self, graph: AttributeGraph, side: int) -> "ToldLabels":
         """See the contract."""
-        return LabelledPictures(side, len(graph.names), self.channels, self.steps)
+        return ToldLabels(side, len(graph.names), self.channels, self.steps)
 
 
-class LabelledPictures(WalkedPictures):
+class ToldLabels(WalkedPictures):
     """The denoiser alone."""
 
     def losses(self, pixels: Pixels, labels: Values, done: float, source: torch.Generator) -> dict[str, Tensor]:
