@@ -36,7 +36,7 @@ from intaglio.runs.run import Run
 
 VERB, CORE = "explain counterfactuals", "causal-diffae"
 RESOLUTION = 32
-PICTURES, SHOWN, UPDATES = 256, 48, 2000
+PICTURES, SHOWN, UPDATES = 256, 32, 1200
 QUICK_PICTURES, QUICK_SHOWN, QUICK_UPDATES = 192, 24, 600
 NEAR = 0.1
 """Greatest distance of a size that is set nearby, as a share of the range: what stands beside such a brightness."""
