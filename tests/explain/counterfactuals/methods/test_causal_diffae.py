@@ -66,7 +66,7 @@ def test_the_prior_pulls_noises_to_a_share_of_what_labels_ask_for(prior):
 
 def test_the_denoiser_is_told_values_of_the_layer_with_a_little_of_the_encoders_variance(monkeypatch):
     graph = AttributeGraph.of(("a", "b"), [("a", "b")])
-    model, told = CausalDiffAE(channels=8).begun(graph, 16), []
+    model, told = CausalDiffAE(channels=8, spread=0.004).begun(graph, 16), []
     model.encoder = Given([0.3, 0.1, np.log(4.0).item(), np.log(4.0).item()])
     line = nn.Linear(1, 1, bias=False)
     line.weight.data[:] = 2.0
@@ -74,7 +74,7 @@ def test_the_denoiser_is_told_values_of_the_layer_with_a_little_of_the_encoders_
     monkeypatch.setattr(model, "denoising", lambda pixels, values, source: told.append(values) or values.sum())
     model.losses(torch.zeros(4000, 3, 16, 16), torch.zeros(4000, 2), 1.0, torch.Generator().manual_seed(0))
     assert told[0].mean(0).tolist() == pytest.approx([0.3, 0.7], abs=0.005)
-    assert told[0].std(0).tolist() == pytest.approx([np.sqrt(0.001 * 4)] * 2, rel=0.05)
+    assert told[0].std(0).tolist() == pytest.approx([np.sqrt(0.004 * 4)] * 2, rel=0.05)
 
 
 def test_a_planted_cause_is_learnt_and_followed_with_each_pictures_own_noise(monkeypatch):

@@ -15,9 +15,6 @@ from intaglio.explain.counterfactuals.diffusion_family import DiffusionMaker, Wa
 from intaglio.explain.counterfactuals.family import Changes, Values
 from intaglio.explain.counterfactuals.picture_walks import Pixels
 
-SPREAD = 0.001
-"""Of a code's variance that is drawn while it learns."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CausalDiffAE(DiffusionMaker):
@@ -38,12 +35,16 @@ class CausalDiffAE(DiffusionMaker):
 
     prior: float = 0.01
     """Weight of the noises' prior, 0 or more."""
+    spread: float = 0.001
+    """Share of the encoder's variance s^2 that is drawn and added to the values which the denoiser is told while it
+    learns, 0 or more. Where attributes go together closely, less keeps them better apart."""
     rise: float = 0.1
     """Share of all updates over which the weight of the labels rises to 1, 0 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.prior < inf, f"prior must be 0 or more, and finite, not {self.prior}")
+        require(0 <= self.spread < inf, f"spread must be 0 or more, and finite, not {self.spread}")
         require(0 <= self.rise <= 1, f"rise must be 0 to 1, not {self.rise}")
 
     def fresh(self, graph: AttributeGraph, side: int) -> "CausalCode":
@@ -65,7 +66,7 @@ class CausalCode(WalkedPictures):
         noises, logs = self.encoder(pixels).chunk(2, 1)
         values = self.layer.values(noises)
         drawn = torch.randn(values.shape, generator=source).to(values.device)
-        told = values + (SPREAD * logs.exp()).sqrt() * drawn
+        told = values + (self._method.spread * logs.exp()).sqrt() * drawn
         method, weight = self._method, 1.0 if done >= self._method.rise else done / self._method.rise
         prior = 0.5 * (noises.square() + logs.exp() - 1 - logs).sum(1).mean()
         return {
