@@ -21,6 +21,7 @@ from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.explain.concepts.methods.craft import CRAFT as CRAFT
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.explain.slices.methods.caption_keywords import CaptionKeywords as CaptionKeywords
+from intaglio.explain.counterfactuals.methods.causal_diffae import CausalDiffAE as CausalDiffAE
 from intaglio.explain.concepts.methods.channels import ChannelConcepts as ChannelConcepts
 from intaglio.explain.blindspots.methods.channels import ChannelEnergies as ChannelEnergies
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
@@ -103,6 +104,7 @@ from intaglio.explain.weights.methods.norms import KernelNorms as KernelNorms
 from intaglio.explain.methods.kernel_shap import KernelSHAP as KernelSHAP
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME
+from intaglio.explain.counterfactuals.methods.label_only import LabelOnly as LabelOnly
 from intaglio.explain.directions.methods.labelled import LabelledDirection as LabelledDirection
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
 from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
@@ -231,6 +233,7 @@ from intaglio.explain.bias.methods.steering import ValueSteering as ValueSteerin
 from intaglio.protect.fingerprint.methods.wouaf import WOUAF as WOUAF
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.explain.selectors.methods.without_detector import WithoutDetector as WithoutDetector
+from intaglio.explain.counterfactuals.methods.without_graph import WithoutGraph as WithoutGraph
 from intaglio.protect.private.methods.without_privacy import WithoutPrivacy as WithoutPrivacy
 from intaglio.explain.words.methods.removal import WordRemoval as WordRemoval
 from intaglio.models.diffusion.loading import load_model as load_model

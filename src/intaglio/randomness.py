@@ -5,6 +5,8 @@ it: shipped networks, published benches and runs that are resumed all follow fro
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +35,19 @@ def seed_32bit(seed: int, *labels: str | int) -> int:
     """A seed in 0..2^32 - 1 for a seed and labels: the first 32 bits of SHA-256 over their texts, joined by `/`."""
     text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+@contextmanager
+def first_weights(seed: int, *labels: str | int) -> Iterator[None]:
+    """A block in which layers are made with weights that follow from a seed and labels, by their own rules.
+
+    Torch's generator of the CPU, which layers draw from, is afterwards as it was before.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed_32bit(seed, *labels))
+        yield
 
 
 def generator_32bit(seed: int, *labels: str | int) -> "torch.Generator":

@@ -215,6 +215,11 @@ VERBS: dict[str, Verb] = {
         "train a classifier that explains itself by choosing the pixels that it sees",
         Methods("explain.selectors.methods"),
     ),
+    "explain counterfactuals": Verb(
+        "intaglio.commands.explain_counterfactuals:ExplainCounterfactuals",
+        "show what pictures would look like if one of their attributes were another",
+        Methods("explain.counterfactuals.methods"),
+    ),
     "explain weights": Verb(
         "intaglio.commands.explain_weights:ExplainWeights",
         "tell what sets the kernels of a network apart from random ones, or from another network's",

@@ -46,6 +46,8 @@ LINES = {
     "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
+    "explain counterfactuals": "explain counterfactuals label-only --images {labelled} --table {numbers} "
+    "--graph {graph} --set a=1 --resolution 16 --updates 3",
     "explain heads": "explain heads rule-tree --images {labelled} --labels {labels}",
     "explain selectors": "explain selectors comet --images {labelled} --labels {labels} --resolution 16 --widths 4",
     "explain concepts": "explain concepts craft --images {pictures}",
@@ -90,6 +92,10 @@ def places(tmp_path_factory):
         save_png(pixels, root / "labelled" / name)
     lit = [f"{name},{light}" for name, light in zip(images.names, columns["light"], strict=True)]
     (root / "l.csv").write_text("\n".join(["picture,light", *lit]))
+    (root / "n.csv").write_text(
+        "\n".join(["picture,a,b", *(f"{name},{k},{k % 3}" for k, name in enumerate(images.names))])
+    )
+    (root / "g.csv").write_text("source,target\na,b\n")
     of_kinds = [f"{name},{classifier().classes['kind'][0]}" for name in images.names]
     (root / "k.csv").write_text("\n".join(["picture,kind", *of_kinds]))
     random = np.random.default_rng(0)
@@ -114,6 +120,8 @@ def places(tmp_path_factory):
         "answers": root / "a.csv",
         "key": root / "key.json",
         "table": root / "t.csv",
+        "numbers": root / "n.csv",
+        "graph": root / "g.csv",
         "rows": root / "rows.csv",
         "said": root / "said.csv",
         "series": root / "series.csv",

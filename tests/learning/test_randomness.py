@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from intaglio.randomness import generator, generator_32bit, numpy_generator, seed_32bit
+from intaglio.randomness import first_weights, generator, generator_32bit, numpy_generator, seed_32bit
 
 
 def test_the_bits_of_published_trainings_tables_and_audits():
@@ -43,3 +43,15 @@ def test_numpys_generators_come_without_torch():
         "import sys; from intaglio.randomness import numpy_generator as of; of(0, 1); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_first_weights_follow_from_the_seed_and_leave_the_generator_alone():
+    before = torch.random.get_rng_state()
+    made = []
+    for seed, label in ((0, "a"), (0, "a"), (0, "b"), (1, "a")):
+        with first_weights(seed, label):
+            made.append(torch.nn.Linear(3, 2).weight.detach())
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+    assert not torch.equal(made[0], made[3])
+    assert torch.equal(torch.random.get_rng_state(), before)

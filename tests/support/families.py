@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+import attribute_scenes
 import attribution_scenes
 import cate_scenes
 import certify_scenes
@@ -66,6 +67,9 @@ from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.components.result import PatchedComponents
 from intaglio.explain.concepts.result import Concepts
+from intaglio.explain.counterfactuals.made_pictures import counterfactuals
+from intaglio.explain.counterfactuals.picture_measures import measured_attribute
+from intaglio.explain.counterfactuals.result import Counterfactuals
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
 from intaglio.explain.features.result import FeatureProbes
@@ -1015,6 +1019,27 @@ def _probes_file(found: FeatureProbes, folder: Path) -> tuple[Numbers, Numbers]:
     return _probes(found), _probes(stored)
 
 
+def _set_attributes(method: Any, models: tuple[Any, ...], run: Run) -> Counterfactuals:
+    images, table = attribute_scenes.squares()
+    graph, changes = attribute_scenes.GRAPH, {"brightness": 0.5}
+    measured = {1: measured_attribute("ink-side", images.pixels, table.values[:, 1])}
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        model = method.learnt(images, table, graph, run=run)
+    return counterfactuals(method, model, images, table, graph, range(9), changes, measured, run=run)
+
+
+def _read_set(found: Counterfactuals) -> Numbers:
+    return {name: torch.from_numpy(getattr(found, name)) for name in ("before", "after", "measured")}
+
+
+def _set_file(found: Counterfactuals, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = Counterfactuals.load(folder)
+    assert (stored.statement, stored.warnings) == (found.statement, found.warnings)
+    return _read_set(found), _read_set(stored)
+
+
 def _fit_heads(method: Any, models: tuple[Any, ...], run: Run) -> HeadReadings:
     images, labels = feature_scenes.labelled()
     return method(LayerFeatures(explain_scenes.untrained(), "stages.0"), images, "light", labels["light"], run=run)
@@ -1127,6 +1152,7 @@ FAMILIES = {
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
+    "explain counterfactuals": Family(lambda folder: (), _set_attributes, _read_set, _set_file),
     "explain heads": Family(lambda folder: (), _fit_heads, _read_heads, _heads_file),
     "explain selectors": Family(lambda folder: (), _select_pixels, _selected_pixels, _selected_pixels_files),
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),

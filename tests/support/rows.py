@@ -36,6 +36,7 @@ MODELLESS = (
     "explain collection",
     "explain blindspots",
     "explain concepts",
+    "explain counterfactuals",
     "explain slices",
     "explain heads",
     "explain selectors",

@@ -43,6 +43,7 @@ PAGE_MODULES = {
     "explain concepts": "intaglio.report.pages.concepts_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain features": "intaglio.report.pages.features_page",
+    "explain counterfactuals": "intaglio.report.pages.counterfactuals_page",
     "explain heads": "intaglio.report.pages.heads_page",
     "explain selectors": "intaglio.report.pages.selectors_page",
     "explain paths": "intaglio.report.pages.paths_page",

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,10 +14,9 @@ from intaglio.learning.loop import Objective, StepLoss, backward, train
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer
-from intaglio.randomness import generator
+from intaglio.randomness import first_weights
 from intaglio.runs.run import Run
 
-Network = TypeVar("Network", bound=nn.Module)
 CLASSIFIER = "classifier"
 """Name of the classifier's training, of its state and its log."""
 SAVED_S = 20.0
@@ -87,25 +85,8 @@ def taught_network(lessons: SeriesLessons, pace: SeriesPace, run: Run) -> Series
 
 def new_network(lessons: SeriesLessons, pace: SeriesPace) -> SeriesNetwork:
     """An untrained classifier of the series."""
-    with torch.device("meta"):
-        network = SeriesNetwork(lessons.values.shape[2], lessons.classes, pace.width, pace.layers)
-    return filled(network, pace.seed)
-
-
-def filled(network: Network, seed: int) -> Network:
-    """A network that was made on the device `meta`, on the CPU, with first weights that are a function of the seed.
-
-    Matrices are uniform after Glorot and Bengio, scales of normalisations 1, all other numbers 0.
-    """
-    network.to_empty(device="cpu")
-    source = generator(seed, "first weights")
-    with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if weight.dim() > 1:
-                nn.init.xavier_uniform_(weight, generator=source)
-            else:
-                weight.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-    return network
+    with first_weights(pace.seed, CLASSIFIER):
+        return SeriesNetwork(lessons.values.shape[2], lessons.classes, pace.width, pace.layers)
 
 
 def taught(

@@ -38,6 +38,7 @@ VERBS = {
     "explain features": "Labels read from features",
     "explain heads": "A head that can be read",
     "explain selectors": "A classifier that chooses its pixels",
+    "explain counterfactuals": "Pictures with an attribute set",
     "explain bias": "Values that a model draws unevenly",
     "explain directions": "Directions of a denoiser",
     "explain weights": "Kernels of a network",

@@ -2,7 +2,7 @@ import torch
 
 from intaglio.explain.series.methods.series_gradients import SeriesGradients, shares
 from intaglio.explain.series.series_network import SeriesNetwork
-from intaglio.explain.series.taught_series import filled
+from intaglio.randomness import first_weights
 from series_scenes import LONGER, check_the_point_comes_first
 
 SMALL = {"width": 16, "epochs": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "halts": 3}
@@ -15,7 +15,8 @@ def test_the_point_that_tells_the_class_comes_first():
 
 
 def test_shares_of_integrated_gradients_add_up_to_the_difference_of_logits():
-    network = filled(SeriesNetwork(2, 3, 16, 1), 0).double()
+    with first_weights(0):
+        network = SeriesNetwork(2, 3, 16, 1).double()
     network.requires_grad_(False)
     values, base = torch.randn(4, 5, 2, dtype=torch.float64), torch.zeros(5, 2, dtype=torch.float64)
     called = torch.tensor([0, 1, 2, 0])

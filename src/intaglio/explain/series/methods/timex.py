@@ -13,9 +13,9 @@ from intaglio.errors import require
 from intaglio.explain.series.family import SeriesExplainer
 from intaglio.explain.series.mask_losses import answer_gap, breaks, embedding_gap, size_loss
 from intaglio.explain.series.series_network import MaskNetwork, Series, SeriesNetwork
-from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, encoded, filled, taught
+from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, encoded, taught
 from intaglio.learning.loop import StepLoss
-from intaglio.randomness import generator
+from intaglio.randomness import first_weights, generator
 from intaglio.runs.run import Run
 
 NAME = "masks"
@@ -83,9 +83,8 @@ class TimeX(SeriesExplainer):
 
     def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> MaskNetwork:
         pace = replace(self.pace, epochs=self.mask_epochs)
-        with torch.device("meta"):
+        with first_weights(self.seed, NAME):
             masks = MaskNetwork(lessons.values.shape[2], self.width, self.layers)
-        filled(masks, self.seed)
         second = copy.deepcopy(network).requires_grad_(True)
         whole = encoded(network, lessons.values, self.batch)
         every = torch.arange(len(lessons.values))

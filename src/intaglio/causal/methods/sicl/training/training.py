@@ -15,7 +15,7 @@ from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, backward, train
 from intaglio.learning.trainer import Trainer
-from intaglio.randomness import seed_32bit
+from intaglio.randomness import first_weights
 from intaglio.runs.run import Run
 
 CHECKPOINT_S = 60.0
@@ -38,8 +38,7 @@ class TrainingResult:
 
 def fresh_network(settings: SiCLTraining) -> Network:
     """A network with random weights, the same for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed_32bit(settings.seed, "weights"))
+    with first_weights(settings.seed, "weights"):
         return network_of(settings.network, settings.shape)
 
 

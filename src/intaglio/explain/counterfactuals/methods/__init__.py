@@ -1,0 +1,1 @@
+"""Makers of counterfactual pictures, one a file."""

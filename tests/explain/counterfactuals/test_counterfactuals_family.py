@@ -1,0 +1,87 @@
+"""Makers as such: pictures learnt in any order, labels scaled, pictures made and measured."""
+
+import numpy as np
+import pytest
+import torch
+
+import attribute_scenes
+from intaglio.errors import BadInput
+from intaglio.explain.counterfactuals.attribute_graph import AttributeGraph
+from intaglio.explain.counterfactuals.attribute_table import AttributeTable
+from intaglio.explain.counterfactuals.family import set_alone
+from intaglio.explain.counterfactuals.made_pictures import counterfactuals, made
+from intaglio.explain.counterfactuals.methods.label_only import LabelCode, LabelOnly
+from intaglio.explain.counterfactuals.picture_measures import measured_attribute
+from intaglio.runs.run import Run
+
+METHOD = LabelOnly(updates=3, channels=8, rows=4)
+
+
+def test_what_is_learnt_does_not_depend_on_the_order_of_the_pictures():
+    images, table = attribute_scenes.squares()
+    turned = list(range(len(images)))[::-1]
+    other = AttributeTable(table.names, table.values[turned])
+    first = METHOD.learnt(images, table, attribute_scenes.GRAPH).state_dict()
+    second = METHOD.learnt(images[turned], other, attribute_scenes.GRAPH).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_labels_are_given_scaled_and_pictures_from_minus_one_to_one(monkeypatch):
+    images, table = attribute_scenes.squares()
+    seen = []
+
+    def losses(self, pixels, labels, done, source):
+        seen.append((pixels, labels, done))
+        return {"one": self.encoder(pixels).square().mean()}
+
+    monkeypatch.setattr(LabelCode, "losses", losses)
+    LabelOnly(updates=6, channels=8, rows=6).learnt(images, table, attribute_scenes.GRAPH)
+    labels = torch.cat([one[1] for one in seen])
+    torch.testing.assert_close(labels.amin(0), torch.zeros(2))
+    torch.testing.assert_close(labels.amax(0), torch.ones(2))
+    assert float(seen[0][0].amax()) == 1
+    assert float(seen[0][0].amin()) < -0.2
+    assert [one[2] for one in seen] == [0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6]
+    wanted = {tuple(row) for row in table.scaled(table.values).tolist()}
+    assert {tuple(row) for row in labels.tolist()} == wanted
+
+
+def test_numbers_are_in_the_tables_units_and_pictures_are_kept(tmp_path):
+    images, table = attribute_scenes.squares()
+    measured = {1: measured_attribute("ink-side", images.pixels, table.values[:, 1])}
+    model = METHOD.begun(attribute_scenes.GRAPH, 16).requires_grad_(False)
+    about = (METHOD, model, images, table, attribute_scenes.GRAPH, [2, 5, 7], {"brightness": 0.25}, measured)
+    open_run = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    with Run.open(tmp_path, "explain", "x", {}, {}, **open_run) as run:
+        found = counterfactuals(*about, run=run)
+        assert sorted(path.name for path in (run.folder / "images").iterdir()) == [
+            f"{part}-{k}.png" for part in ("after", "before", "original") for k in range(3)
+        ]
+    assert found.pictures == ("02.png", "05.png", "07.png")
+    assert found.labels.tolist() == table.values[[2, 5, 7]].tolist()
+    assert found.after[:, 0].tolist() == pytest.approx([0.25] * 3)
+    assert found.after[:, 1].tolist() == pytest.approx(found.before[:, 1].tolist())
+    drawn = made(model, images.pixels[[2, 5, 7]], table.scaled(table.values[[2, 5, 7]]), {})
+    np.testing.assert_allclose(found.before, table.unscaled(drawn.before))
+    np.testing.assert_allclose(found.measured[0, :, 1], measured[1](images.pixels[[2, 5, 7]]))
+    np.testing.assert_allclose(found.measured[1, :, 1], measured[1](drawn.pixels["before"]))
+    assert np.isnan(found.measured[:, :, 0]).all()
+
+
+def test_what_is_set_alone_leaves_the_others():
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert set_alone(values, {1: torch.tensor([7.0, 8.0])}).tolist() == [[1, 7], [3, 8]]
+
+
+def test_pictures_and_attributes_that_do_not_fit_are_refused():
+    images, table = attribute_scenes.squares()
+    few = AttributeTable(table.names, table.values[:7])
+    for asked, rows, graph, words in (
+        (images[:7], few, attribute_scenes.GRAPH, "there are 7 pictures to learn from; give 8 or more"),
+        (images, few, attribute_scenes.GRAPH, "are not those of the pictures"),
+        (images, table, AttributeGraph.of(("size", "brightness")), "are not those of the pictures"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            METHOD.learnt(asked, rows, graph)
+    with pytest.raises(BadInput, match="cannot be halved often enough"):
+        METHOD.begun(attribute_scenes.GRAPH, 36)
