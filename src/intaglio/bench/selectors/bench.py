@@ -18,6 +18,7 @@ from intaglio.explain.selectors.family import PixelSelector
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -86,7 +87,7 @@ class SelectorsBench:
         heads = ("planted", "recall", "precision", "area", "accuracy", "left out", "not shown", "s")
         emoji = [_emoji_words(name, one) for name, one in figures["rows"]["emoji"].items()]
         further = ("emoji", "accuracy", "beside plain", "area", "left out", "not shown", "insertion", "beside Grad-CAM")
-        return f"{_table(heads, planted)}\n\n{_table(further, emoji)}"
+        return f"{aligned([heads, *planted])}\n\n{aligned([further, *emoji])}"
 
     def _measure(self, seeds: Sequence[int], emoji: Mapping[str, PixelSelector], run: Run) -> None:
         left = [(seed, name) for seed in seeds for name in emoji if f"{seed} {name}" not in run.recorded("planted")]
@@ -164,8 +165,3 @@ def _emoji_words(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     further = f"{one['insertion_difference']:+.2f} ({least:+.2f} to {most:+.2f})"
     numbers = ("area", "plain_on_left_out", "second_on_unshown", "insertion_mask")
     return (name, f"{one['accuracy']:.2f}", beside, *(f"{one[what]:.2f}" for what in numbers), further)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (heads, *rows))

@@ -17,6 +17,7 @@ from intaglio.causal.transfer.result import ZERO, TransferPredictions
 from intaglio.explain.probe_scores import balanced_accuracy, balanced_interval, difference_interval
 from intaglio.files import file_hash
 from intaglio.models import testbed
+from intaglio.printable import aligned
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -99,7 +100,7 @@ class TransferBench:
             for stage, one in found["stages"].items()
         ]
         best = f"planted: best {figures['best']:.3f}, best by the known environments {figures['best_known']:.3f}"
-        return "\n".join([*("  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *lines)), best])
+        return f"{aligned([head, *lines])}\n{best}"
 
     def _measure(self, by_scene: Mapping[str, Settings], draws: int, run: Run) -> None:
         asked = [(PLANTED, str(number), name) for number in range(draws) for name in by_scene[PLANTED]]
