@@ -247,10 +247,13 @@ class Store:
     def lines(self, artist: Pictures, indices: list[int], prefix: bool = False) -> list[dict[str, str]]:
         return sorted((self.line(artist, i, prefix) for i in indices), key=lambda line: line["name"])
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, table: str) -> None:
+        """The pictures as they are, and the table packed."""
+        date = (1980, 1, 1, 0, 0, 0)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for name in sorted(self.files):
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), self.files[name])
+                archive.writestr(zipfile.ZipInfo(name, date), self.files[name])
+            archive.writestr(zipfile.ZipInfo("sets.json", date), table, zipfile.ZIP_DEFLATED, 9)
 
 
 def one_line_a_picture(document: dict) -> str:
@@ -290,8 +293,7 @@ def main() -> None:
         for subject, chosen in splits.items()
     }
     document = {"format": 1, "artist": "noto", "controls_wide": store.lines(held, wide), "sets": table}
-    (args.out / "sets.json").write_text(one_line_a_picture(document))
-    store.write(args.out / "pictures.zip")
+    store.write(args.out / "pictures.zip", one_line_a_picture(document))
     shown = sheet(held, splits)
     small = shown.resize((shown.width * 5 // 8, shown.height * 5 // 8), Image.Resampling.LANCZOS)
     small.quantize(48, method=Image.Quantize.FASTOCTREE).save(args.out / "sets.png", optimize=True)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import zipfile
 from itertools import combinations
 
 import pytest
@@ -11,6 +12,12 @@ from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 
 SIZES = {"members": 10, "holdouts": 10, "near": 10, "controls": 40, "other_hands": 20}
+
+
+def table():
+    """The list of the pictures, as it is shipped."""
+    with zipfile.ZipFile(testbed.FOLDER / "sets/pictures.zip") as archive:
+        return json.loads(archive.read("sets.json"))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def test_no_picture_has_two_parts_in_its_set(everything):
 
 def test_the_listed_hashes_are_those_of_the_convention(everything):
     """Derived again: sha256 over the type, the shape and the bytes of the 8-bit pixels."""
-    document = json.loads((testbed.FOLDER / "sets/sets.json").read_text())
+    document = table()
     for name, found in everything.items():
         listed = {line["name"] + ".png": line["hash"] for line in document["sets"][name]["members"]}
         for pixels, picture in zip(found.members.pixels, found.members.names, strict=True):
@@ -123,7 +130,7 @@ def test_a_package_without_data_says_so(monkeypatch, tmp_path):
 
 
 def test_a_changed_picture_is_noticed(monkeypatch):
-    lines = json.loads((testbed.FOLDER / "sets/sets.json").read_text())["sets"]["meals"]["members"]
+    lines = table()["sets"]["meals"]["members"]
     lines[3]["hash"] = "0" * 64
     with pytest.raises(IntaglioError, match=lines[3]["name"]):
         testbed._read(lines)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from intaglio.data_files import read_json
+from intaglio.data_files import parse_json, read_json
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
@@ -201,7 +201,8 @@ def _installed(relative: str) -> Path:
 
 @cache
 def _document() -> dict[str, Any]:
-    return read_json(_installed("sets/sets.json"))
+    with zipfile.ZipFile(_installed("sets/pictures.zip")) as archive:
+        return parse_json(archive.read("sets.json"), "sets.json")
 
 
 def _read(lines: list[dict[str, str]]) -> ImageSet:
