@@ -12,14 +12,14 @@ from intaglio.explain.series.result import ExplainedPoints
 from intaglio.report.pages.series_page import bars
 from series_scenes import small
 
-QUICK = "--width 16 --epochs 8 --learning-rate 0.01 --rows 16 --draws 1 --quiet"
+QUICK = "--width 16 --updates 16 --learning-rate 0.01 --rows 16 --draws 1 --quiet"
 
 
 def test_series_of_a_file_have_a_table_and_a_report(tmp_path, capsys):
     series = small()
     names = np.array([f"<i>{name}" for name in series.names])
     np.savez(tmp_path / "s.npz", series=series.values, labels=np.array(series.labels), names=names)
-    words = f"explain series timex --mask-epochs 1 --series {tmp_path}/s.npz {QUICK} --runs {tmp_path}/runs".split()
+    words = f"explain series timex --mask-updates 2 --series {tmp_path}/s.npz {QUICK} --runs {tmp_path}/runs".split()
     assert main(words) == 0
     said = capsys.readouterr().out
     (run,) = (tmp_path / "runs").glob("explain-series-timex-*")

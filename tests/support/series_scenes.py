@@ -6,8 +6,8 @@ import torch
 
 from intaglio.explain.series.labelled_series import LabelledSeries
 
-SMALL: dict[str, Any] = {"width": 16, "epochs": 2, "rows": 16, "draws": 1, "batch": 64}
-LONGER: dict[str, Any] = {**SMALL, "epochs": 20, "learning_rate": 5e-3, "window": 1}
+SMALL: dict[str, Any] = {"width": 16, "updates": 4, "rows": 16, "draws": 1, "batch": 64}
+LONGER: dict[str, Any] = {**SMALL, "updates": 120, "learning_rate": 5e-3, "window": 1}
 TIME, CHANNEL = 1, 0
 """The point that tells the class."""
 

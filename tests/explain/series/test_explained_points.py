@@ -27,7 +27,7 @@ def test_times_are_told_apart_by_sines_and_cosines():
 
 
 def test_stored_and_read_again(tmp_path):
-    found = SeriesGradients(**{**SMALL, "epochs": 12, "learning_rate": 0.01})(small())
+    found = SeriesGradients(**{**SMALL, "updates": 30, "learning_rate": 0.01})(small())
     found.save(tmp_path)
     again = ExplainedPoints.load(tmp_path)
     assert again is not None

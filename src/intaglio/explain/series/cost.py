@@ -30,7 +30,7 @@ def series_plan(method: SeriesExplainer, series: LabelledSeries) -> TimePlan:
     row = (time.perf_counter() - began) / len(some)
     shapes = f"{series.values.shape[1]} times of {series.values.shape[2]} channels"
     parts = {
-        "classifier": step * method.epochs * len(learnt),
+        "classifier": step * method.updates * min(method.rows, len(learnt)),
         "importances": method.seconds(len(learnt), len(held), series.values[0].numel(), step, row),
         "checks": row * len(held) * (series.values.shape[1] + 22 * method.draws),
     }

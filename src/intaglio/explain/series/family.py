@@ -50,8 +50,8 @@ class SeriesExplainer(ABC):
     """Numbers of a time in the classifier, an even number from 2 to 1024."""
     layers: int = 1
     """Layers of the classifier, 1 to 12."""
-    epochs: int = 30
-    """Times that a network is shown every series, from 1."""
+    updates: int = 400
+    """Updates of the classifier, from 1."""
     rows: int = 64
     """Series of an update, from 1."""
     learning_rate: float = 1e-3
@@ -73,7 +73,7 @@ class SeriesExplainer(ABC):
         require(1 <= self.layers <= 12, f"layers must be 1 to 12, not {self.layers}")
         require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
         require(2 <= self.folds <= 20, f"folds must be 2 to 20, not {self.folds}")
-        for name in ("epochs", "rows", "window", "draws", "batch"):
+        for name in ("updates", "rows", "window", "draws", "batch"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1, not {self.seed}")
 
@@ -102,8 +102,8 @@ class SeriesExplainer(ABC):
     def pace(self) -> SeriesPace:
         """Of each training."""
         return SeriesPace(
-            epochs=self.epochs, rows=self.rows, learning_rate=self.learning_rate, width=self.width, layers=self.layers,
-            seed=self.seed,
+            updates=self.updates, rows=self.rows, learning_rate=self.learning_rate, width=self.width,
+            layers=self.layers, seed=self.seed,
         )  # fmt: skip
 
     def __call__(self, series: LabelledSeries, *, run: Run = Run.none()) -> ExplainedPoints:
@@ -128,7 +128,7 @@ class SeriesExplainer(ABC):
 
         called = answers(values).argmax(1)
         if len(called.unique()) < 2:
-            raise BadInput("the classifier calls all held-out series one class; give more series, or more --epochs")
+            raise BadInput("the classifier calls all held-out series one class; give more series, or more --updates")
         found = self.importances(network, lessons, values, called, run).float()
         if not bool(found.isfinite().all()):
             raise IntaglioError(f"{self.name} gives importances that are not finite; give a lower --learning-rate")

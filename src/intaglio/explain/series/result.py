@@ -93,7 +93,7 @@ class ExplainedPoints(StoredTable):
         if self.accuracy < (1 + chance) / 2 - 0.1:
             found.append(
                 f"the classifier calls {self.accuracy:.0%} of held-out series right, by chance {chance:.0%}: points "
-                "that it goes by say little of the classes; give more series, or more --epochs"
+                "that it goes by say little of the classes; give more series, or more --updates"
             )
         if _bounds(self.gained)[0] <= 0:
             found.append("an order by chance takes the called class as soon, so that the importances say nothing")

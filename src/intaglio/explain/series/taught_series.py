@@ -1,6 +1,5 @@
 """A classifier of series that is taught here, and the series that it learns from."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +28,7 @@ SMALLEST = 1e-6
 class SeriesPace:
     """The length of a training, and the size of its networks and steps."""
 
-    epochs: int
+    updates: int
     rows: int
     """Series of an update."""
     learning_rate: float
@@ -93,8 +92,8 @@ def taught(
     network: nn.Module, objective: Objective, lessons: SeriesLessons, pace: SeriesPace, name: str, run: Run
 ) -> None:
     """Makes all updates of a network, in place, and freezes it; `name` is that of its state and log."""
-    steps = math.ceil(pace.epochs * len(lessons.values) / pace.rows)
-    trainer = Trainer(dict(network.named_parameters()), CosineSettings(steps=steps, learning_rate=pace.learning_rate))
+    settings = CosineSettings(steps=pace.updates, learning_rate=pace.learning_rate)
+    trainer = Trainer(dict(network.named_parameters()), settings)
     epoch = max(1, len(lessons.values) // pace.rows)
     checkpoints = Checkpoints(run, every_s=SAVED_S, every=epoch, streams=(name,), state=name)
     checkpoints.restore(trainer)

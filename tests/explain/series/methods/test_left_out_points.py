@@ -7,7 +7,7 @@ from intaglio.randomness import generator
 from intaglio.runs.run import Run
 from series_scenes import LONGER, check_the_point_comes_first, small
 
-SMALL = {"width": 16, "epochs": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01}
+SMALL = {"width": 16, "updates": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01}
 BAD = {"draws": 0}
 PIECES = {"batch": 3}
 

@@ -5,7 +5,7 @@ from intaglio.explain.series.series_network import SeriesNetwork
 from intaglio.randomness import first_weights
 from series_scenes import LONGER, check_the_point_comes_first
 
-SMALL = {"width": 16, "epochs": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "halts": 3}
+SMALL = {"width": 16, "updates": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "halts": 3}
 BAD = {"halts": 0}
 PIECES = {"batch": 3}
 

@@ -8,13 +8,13 @@ from intaglio.runs.run import Run
 from series_scenes import LONGER, check_the_point_comes_first, small
 from series_scenes import SMALL as SCENE
 
-SMALL = {"width": 16, "epochs": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "mask_epochs": 2}
+SMALL = {"width": 16, "updates": 12, "rows": 64, "draws": 1, "batch": 64, "learning_rate": 0.01, "mask_updates": 2}
 BAD = {"share": 0.0}
 PIECES = {"batch": 3}
 
 
 def test_the_point_that_tells_the_class_comes_first():
-    check_the_point_comes_first(TimeX(**LONGER, mask_epochs=20))
+    check_the_point_comes_first(TimeX(**LONGER, mask_updates=120))
 
 
 def test_masks_are_binary_draws_with_the_gradient_of_the_relaxed_ones():
@@ -29,7 +29,7 @@ def test_masks_are_binary_draws_with_the_gradient_of_the_relaxed_ones():
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    series, method = small(40), TimeX(**SCENE, mask_epochs=3)
+    series, method = small(40), TimeX(**SCENE, mask_updates=6)
     whole = method(series)
     about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
     real, calls = timex.embedding_gap, []

@@ -47,8 +47,8 @@ class TimeX(SeriesExplainer):
     reading: ClassVar[str] = "the probability that a learnt mask keeps the point"
     states: ClassVar[tuple[str, ...]] = (CLASSIFIER, NAME)
 
-    mask_epochs: int = 30
-    """Times that the masks' training is shown every series, from 1."""
+    mask_updates: int = 400
+    """Updates of the masks and of the classifier's copy, from 1."""
     share: float = 0.1
     """Probability r that points are drawn to, above 0 and below 1."""
     answer_weight: float = 1.0
@@ -62,7 +62,7 @@ class TimeX(SeriesExplainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.mask_epochs >= 1, f"mask_epochs must be at least 1, not {self.mask_epochs}")
+        require(self.mask_updates >= 1, f"mask_updates must be at least 1, not {self.mask_updates}")
         require(0 < self.share < 1, f"share must be above 0 and below 1, not {self.share}")
         require(0 < self.temperature < math.inf, f"temperature must be above 0, not {self.temperature}")
         for name in ("answer_weight", "size_weight", "break_weight"):
@@ -79,10 +79,10 @@ class TimeX(SeriesExplainer):
 
     def seconds(self, learnt: int, held: int, points: int, step: float, row: float) -> float:
         """Two networks in every step."""
-        return 2 * step * self.mask_epochs * learnt + 2 * row * held
+        return 2 * step * self.mask_updates * min(self.rows, learnt) + 2 * row * held
 
     def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> MaskNetwork:
-        pace = replace(self.pace, epochs=self.mask_epochs)
+        pace = replace(self.pace, updates=self.mask_updates)
         with first_weights(self.seed, NAME):
             masks = MaskNetwork(lessons.values.shape[2], self.width, self.layers)
         second = copy.deepcopy(network).requires_grad_(True)
