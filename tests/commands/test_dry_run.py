@@ -45,6 +45,7 @@ LINES = {
     "explain slices": "explain slices domino --images {labelled} --labels {kinds}",
     "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
+    "explain encodings": "explain encodings diti --model {base} --images {labelled} --labels {labels}",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain heads": "explain heads rule-tree --images {labelled} --labels {labels}",
     "explain concepts": "explain concepts craft --images {pictures}",
