@@ -1,16 +1,12 @@
-"""Small settings of encodings, and a toy of two binary factors, a large and a small one, whose denoiser is exact."""
+"""A toy of two binary factors, a large and a small one, whose denoiser is exact."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 
-SMALL: dict[str, Any] = {
-    "numbers": 8, "width": 8, "steps": 4, "batch": 4, "levels": 3, "pairs": 1, "swap_steps": 2, "folds": 2
-}  # fmt: skip
 LARGE, LITTLE = 8.0, 0.25
 """Half the distances between the two values of each factor."""
 LEAST = 0.05

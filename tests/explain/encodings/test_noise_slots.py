@@ -55,7 +55,9 @@ def test_confusion_is_how_often_the_likelier_picture_is_the_wrong_one():
         a, s = float(levels.signals[t]), float(levels.noises[t])
         for place, distance in enumerate((0.5, 4.0)):
             assert float(found[t, place]) == pytest.approx(encoding_scenes.overlap(distance, a, s), abs=4e-3)
-            assert float(found[t, place]) == pytest.approx(encoding_scenes.normal_tail(a * distance / (2 * s)), abs=1e-6)
+            assert float(found[t, place]) == pytest.approx(
+                encoding_scenes.normal_tail(a * distance / (2 * s)), abs=1e-6
+            )
     assert (found.diff(dim=0) >= 0).all()
 
 
@@ -75,7 +77,9 @@ def test_each_slot_has_a_timestep_where_all_is_confused_at_once():
 
 
 def test_distances_are_those_of_pairs_along_principal_directions():
-    points = torch.randn(60, 2, 1, 1, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 0.5])[:, None, None]
+    points = (
+        torch.randn(60, 2, 1, 1, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 0.5])[:, None, None]
+    )
     found = direction_distances(points)
     rows = points.flatten(1).double()
     pairs = (rows[:, None] - rows[None]).reshape(-1, 2)

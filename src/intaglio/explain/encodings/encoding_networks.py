@@ -1,14 +1,18 @@
 """Networks of an encoding: an encoder of pictures, and one that makes of its numbers a shift of a denoiser's noise."""
 
+import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 WIDTHS = (32, 64, 96, 128)
 """Channels of the encoder's blocks, each of which halves the sides."""
 CELLS = 4
 """Cells of a side over which the last block's maps are averaged."""
 GROUPS = 8
+LAID, PLACES = 4, 8
+"""Maps that the numbers are laid out as, and places of a side of each."""
 
 
 class PictureEncoder(nn.Module):
@@ -29,19 +33,22 @@ class PictureEncoder(nn.Module):
 
 
 class GradientNetwork(nn.Module):
-    """A small U-Net on noised latents, to whose embedding of the timestep the numbers are added, after a linear layer.
+    """A small U-Net on noised latents, which is given the numbers twice, each after a linear layer.
 
-    Its output is 0 until it is taught.
+    They are added to its embedding of the timestep, and laid out as maps of 8 x 8 places beside the latents. Its output
+    is 0 until it is taught.
     """
 
     def __init__(self, channels: int, numbers: int, width: int):
         super().__init__()
         self.net = UNet2DModel(
-            in_channels=channels, out_channels=channels, block_out_channels=(width, 2 * width), layers_per_block=1,
+            in_channels=channels + LAID, out_channels=channels, layers_per_block=1,
+            block_out_channels=(width, 2 * width),
             down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
             norm_num_groups=GROUPS, class_embed_type="identity", resnet_time_scale_shift="scale_shift",
         )  # fmt: skip
         self.read = nn.Linear(numbers, 4 * width)
+        self.lay = nn.Linear(numbers, LAID * PLACES**2)
         nn.init.zeros_(self.net.conv_out.weight)
         nn.init.zeros_(self.net.conv_out.bias)
 
@@ -49,4 +56,6 @@ class GradientNetwork(nn.Module):
         self, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], codes: Float[Tensor, "n z"]
     ) -> Float[Tensor, "n c h w"]:
         """The gradient G, of the shape of the latents."""
-        return self.net(latents, t, class_labels=self.read(codes)).sample
+        maps = self.lay(codes).view(-1, LAID, PLACES, PLACES)
+        beside = interpolate(maps, latents.shape[2:], mode="bilinear")
+        return self.net(torch.cat([latents, beside], 1), t, class_labels=self.read(codes)).sample

@@ -57,7 +57,7 @@ class SlottedEncoding(ABC):
     """Numbers of a picture's encoding, 1 to 4096."""
     width: int = 32
     """Channels of the gradient network, a multiple of 8 from 8; twice as many at half the sides."""
-    steps: int = 1500
+    steps: int = 600
     """Updates of the training, from 1."""
     batch: int = 8
     """Pictures of an update, from 1."""
@@ -73,6 +73,9 @@ class SlottedEncoding(ABC):
     """Folds of the pictures by which labels are read, 2 to 20."""
     strength: float = 0.1
     """Inverse strength C of the penalty of the probes that read labels, above 0."""
+    at_once: int = 32
+    """Pictures that go through the networks together once they are taught, from 1; the result is the same, up to its
+    rounding."""
     seed: int = 0
     """Of networks, order, noise, drawings and folds, 0 to 2**31."""
 
@@ -80,7 +83,7 @@ class SlottedEncoding(ABC):
         require(1 <= self.numbers <= 4096, f"numbers must be 1 to 4096, not {self.numbers}")
         fit = self.width >= GROUPS and self.width % GROUPS == 0
         require(fit, f"width must be a multiple of 8 from 8, not {self.width}")
-        for name in ("steps", "batch", "levels", "swap_steps"):
+        for name in ("steps", "batch", "levels", "swap_steps", "at_once"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         require(self.pairs >= 0, f"pairs must be 0 or more, not {self.pairs}")
         require(2 <= self.folds <= 20, f"folds must be 2 to 20, not {self.folds}")
@@ -161,10 +164,10 @@ class SlottedEncoding(ABC):
             pairs = places[: 2 * min(self.pairs, len(places) // 2)]
             seeds = [self.seed + k for k in range(len(pairs) // 2)]
             drawn = swapped_pictures(model, denoiser, codes[pairs], seeds, self.swap_steps, run) if seeds else None
-        read = label_slots(
-            codes.double().cpu().numpy(), denoiser.slots, {name: [one[k] for k in order] for name, one in labels.items()},
-            None if groups is None else [groups[k] for k in order], self.folds, self.strength, self.seed,
-        ) if labels else ()  # fmt: skip  # noqa: E501
+        texts = {name: [one[k] for k in order] for name, one in (labels or {}).items()}
+        own = None if groups is None else [groups[k] for k in order]
+        rows = codes.double().cpu().numpy()
+        read = label_slots(rows, denoiser.slots, texts, own, self.folds, self.strength, self.seed) if texts else ()
         result = PictureEncodings(
             method=self.name, reading=self.reading, slots=denoiser.slots,
             confused=tuple(float(confused[end - 1]) for end in denoiser.slots.ends),
@@ -193,12 +196,12 @@ class SlottedEncoding(ABC):
 
     @torch.no_grad()
     def _latents(self, model: LatentDiffusion, images: ImageSet) -> Float[Tensor, "n c h w"]:
-        found = torch.cat([model.encode(part) for part in images.pixels.split(self.batch)])
+        found = torch.cat([model.encode(part) for part in images.pixels.split(self.at_once)])
         return found.float()
 
     @torch.no_grad()
     def _codes(self, encoder: PictureEncoder, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n z"]:
-        codes = torch.cat([encoder(part) for part in pixels.split(self.batch)])
+        codes = torch.cat([encoder(part) for part in pixels.split(self.at_once)])
         if not bool(codes.isfinite().all()):
             raise IntaglioError(f"{self.name} gives numbers that are not finite; give a lower --learning-rate")
         return codes

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -66,7 +67,7 @@ class NoiseSlots:
 def even_sizes(numbers: int, slots: int) -> tuple[int, ...]:
     """Numbers of each slot, as even as may be."""
     bounds = [numbers * k // slots for k in range(slots + 1)]
-    return tuple(late - early for early, late in zip(bounds, bounds[1:], strict=False))
+    return tuple(late - early for early, late in pairwise(bounds))
 
 
 def even_ends(count: int, slots: int) -> tuple[int, ...]:

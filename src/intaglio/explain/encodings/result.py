@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -101,11 +100,13 @@ class PictureEncodings(StoredTable):
         """The outcome in a few sentences."""
         share, (low, high) = self.all_made_up
         told = [
-            f"The numbers make up {share:.1%} (95% {low:.1%} to {high:.1%}) of the frozen denoiser's error for pictures "
-            "that they were not taught with."
+            f"The numbers make up {share:.1%} (95% {low:.1%} to {high:.1%}) of the frozen denoiser's error for "
+            "pictures that they were not taught with."
         ]
         for one in self.labels:
-            told.append(f"{one.column} is named right for {one.accuracies[-1]:.2f} of a label's pictures by all numbers")
+            told.append(
+                f"{one.column} is named right for {one.accuracies[-1]:.2f} of a label's pictures by all numbers"
+            )
             if len(self.slots.sizes) > 1:
                 told[-1] += f", and for {one.accuracies[one.best]:.2f} by those of slot {one.best + 1}, the best"
             told[-1] += f" (by chance {one.chance:.2f})."
@@ -118,8 +119,8 @@ class PictureEncodings(StoredTable):
         found = []
         if low <= 0 or share < LEAST_SHARE:
             found.append(
-                f"the numbers make up {share:.1%} of the frozen denoiser's error, next to nothing: drawings with swapped "
-                "slots are those of the noise alone; give more pictures, or more --steps"
+                f"the numbers make up {share:.1%} of the frozen denoiser's error, next to nothing: drawings with "
+                "swapped slots are those of the noise alone; give more pictures, or more --steps"
             )
         for one in self.labels:
             if one.intervals[-1][0] <= one.chance:
@@ -223,8 +224,8 @@ class PictureEncodings(StoredTable):
         return cls(
             method=str(about["method"]), reading=str(about["reading"]), slots=slots,
             confused=tuple(map(float, about["confused"])), names=names, codes=codes, encoder=_encoder(slots, tensors),
-            times=tuple(map(int, about["times"])), errors=errors, pairs=tuple(map(str, about["pairs"])), originals=tensors["originals"],
-            swapped=tensors.get("swapped"), labels=tuple(labels),
+            times=tuple(map(int, about["times"])), errors=errors, pairs=tuple(map(str, about["pairs"])),
+            originals=tensors["originals"], swapped=tensors.get("swapped"), labels=tuple(labels),
         )  # fmt: skip
 
 

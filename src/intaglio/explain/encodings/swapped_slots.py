@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Real
@@ -41,7 +42,7 @@ def slot_parts(slots: NoiseSlots) -> list[slice]:
     """Numbers of the early and of the late slots; all in one where there is one slot."""
     count = min(MOST_PARTS, len(slots.sizes))
     bounds = [len(slots.sizes) * k // count for k in range(count + 1)]
-    ranges = [(slots.place(early), slots.place(late - 1)) for early, late in zip(bounds, bounds[1:], strict=False)]
+    ranges = [(slots.place(early), slots.place(late - 1)) for early, late in pairwise(bounds)]
     return [slice(first.start, last.stop) for first, last in ranges]
 
 

@@ -63,8 +63,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         "timestep confuses two pictures, a mean over their principal directions. Labels: balanced accuracy from the "
         "numbers of the slot alone.",
         pictures=[(f"Pair {pair + 1}", _pair(run, found, pair, album)) for pair in range(pairs)],
-        pictures_text="Both pictures of a pair, then drawings from their numbers, all from one noise; the first picture’s"
-        " numbers with those of some slots taken from the second.",
+        pictures_text="Both pictures of a pair, then drawings from their numbers, all from one noise; the first "
+        "picture’s numbers with those of some slots taken from the second.",
         limits=LIMITS,
     )
 

@@ -36,8 +36,10 @@ class DiTi(SlottedEncoding):
     """Slots k, 1 to `numbers`."""
     split: Split = "confused"
     """Timesteps of the slots: over each of which as much more is confused, or as many in each (even)."""
-    stop_gradient: bool = False
-    """Give the numbers of earlier slots without their gradients, so that each learns from its own slot alone."""
+    stop_gradient: bool = True
+    """Give the numbers of earlier slots without their gradients, so that each learns from its own slot alone, as in
+    some of the published settings. Without it, numbers of early slots also learn what is lost later, whose loss weighs
+    more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
