@@ -8,17 +8,18 @@ import torch
 import feature_scenes
 import tiny
 from intaglio.cli import main
-from intaglio.errors import BadInput
+from intaglio.errors import IntaglioError
 from intaglio.explain.encodings.result import PictureEncodings
 from intaglio.explain.picture_columns import read_features
-from intaglio.images.image_set import ImageSet
+from intaglio.images.image_set import ImageSet, save_png
 
 FEW = "--numbers 8 --width 8 --steps 2 --batch 4 --levels 3 --pairs 1 --swap-steps 2 --folds 2 --quiet"
 
 
 def write_inputs(folder) -> ImageSet:
     images, labels = feature_scenes.labelled()
-    images.save(folder / "pictures")
+    for name, pixels in zip(images.names, images.pixels, strict=True):
+        save_png(pixels, folder / "pictures" / name)
     lines = [f"{name},{light}" for name, light in zip(images.names, labels["light"], strict=True)]
     (folder / "l.csv").write_text("\n".join(["picture,light", *lines]))
     tiny.sd_folder(folder / "model")
@@ -37,7 +38,8 @@ def test_pictures_get_codes_an_encoder_and_a_report(tmp_path, capsys):
     rows = torch.from_numpy(read_features(run / "codes.csv", images.names)).float()
     mine = torch.stack([found.codes[found.names.index(name)] for name in images.names])
     torch.testing.assert_close(rows, mine)
-    torch.testing.assert_close(found.encoder(images.pixels), mine, atol=1e-5, rtol=1e-4)
+    loaded = ImageSet.load(tmp_path / "pictures", tiny.RESOLUTION)
+    torch.testing.assert_close(found.encoder(loaded.pixels), mine, atol=1e-5, rtol=1e-4)
     with (run / "slots.csv").open() as table:
         assert [row["slot"] for row in csv.DictReader(table)] == ["1", "2", "all"]
     page = (run / "report.html").read_text()
@@ -65,7 +67,6 @@ def test_bad_input_is_told(tmp_path, capsys, given, words):
 
 def test_a_damaged_result_is_told(tmp_path):
     (tmp_path / PictureEncodings.file).write_bytes(b"nothing")
-    with pytest.raises(Exception, match="damaged|truncated|cannot"):
+    with pytest.raises(IntaglioError, match="damaged"):
         PictureEncodings.load(tmp_path)
     assert PictureEncodings.load(tmp_path / "nowhere") is None
-    assert issubclass(BadInput, Exception)
