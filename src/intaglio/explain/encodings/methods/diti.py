@@ -24,8 +24,8 @@ class DiTi(SlottedEncoding):
     1/2 erfc(sqrt(alphabar) d / (2 sqrt(2) sqrt(1 - alphabar))), rises as much, a mean over the principal directions of
     the latents, d being the distance of two pictures in such a direction. The published gradient network is a
     trainable copy of the denoiser's middle block and up half, and reads z in its embedding of the timestep; here it is
-    a small U-Net of its own, and reads z laid out as maps beside the latents, too. The published contrastive terms, whose weight is 0 in the shipped settings, are
-    left out.
+    a small U-Net of its own, and reads z laid out as maps beside the latents, too. The published contrastive terms,
+    whose weight is 0 in the shipped settings, are left out.
 
     Source: Yue, Wang, Sun, Ji, Chang and Zhang, arXiv 2401.11430.
     """
