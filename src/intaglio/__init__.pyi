@@ -42,6 +42,7 @@ from intaglio.audit.unlearning.methods.dmm import DatamodelMatching as Datamodel
 from intaglio.explain.collection.methods.dendromap import DendroMap as DendroMap
 from intaglio.explain.features.methods.denoiser import DenoiserProbe as DenoiserProbe
 from intaglio.explain.weights.methods.designed_banks import DesignedBanks as DesignedBanks
+from intaglio.explain.encodings.methods.diti import DiTi as DiTi
 from intaglio.explain.blindspots.methods.dictionary import DictionaryEnergies as DictionaryEnergies
 from intaglio.explain.bias.methods.difflens import DiffLens as DiffLens
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
@@ -135,6 +136,7 @@ from intaglio.explain.features.methods.network import NetworkProbe as NetworkPro
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
+from intaglio.explain.encodings.methods.one_slot import OneSlot as OneSlot
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.audit.unlearning.attack.methods.seeds import OtherSeeds as OtherSeeds
 from intaglio.causal.debias.methods.outcome_regression import OutcomeRegression as OutcomeRegression

@@ -200,6 +200,11 @@ VERBS: dict[str, Verb] = {
         "measure how well labels of pictures are read from what networks make of them",
         Methods("explain.features.methods"),
     ),
+    "explain encodings": Verb(
+        "intaglio.commands.explain_encodings:ExplainEncodings",
+        "learn numbers of pictures that make up what noise destroys, slot by slot of the noise levels",
+        Methods("explain.encodings.methods"),
+    ),
     "explain slices": Verb(
         "intaglio.commands.explain_slices:ExplainSlices",
         "find alike pictures on which a classifier errs more than on others",

@@ -45,6 +45,7 @@ LINES = {
     "explain slices": "explain slices domino --images {labelled} --labels {kinds}",
     "explain weights": "explain weights filter-statistics --model {base}",
     "explain blindspots": "explain blindspots dictionary --model {base} --images {pictures} --prompt x --steps 2",
+    "explain encodings": "explain encodings diti --model {base} --images {labelled} --labels {labels}",
     "explain features": "explain features denoiser --model {base} --images {labelled} --labels {labels}",
     "explain counterfactuals": "explain counterfactuals label-only --images {labelled} --table {numbers} "
     "--graph {graph} --set a=1 --resolution 16 --updates 3",

@@ -72,6 +72,7 @@ from intaglio.explain.counterfactuals.picture_measures import measured_attribute
 from intaglio.explain.counterfactuals.result import Counterfactuals
 from intaglio.explain.directions.result import FILE as DIRECTIONS
 from intaglio.explain.directions.result import Directions
+from intaglio.explain.encodings.result import PictureEncodings
 from intaglio.explain.features.result import FeatureProbes
 from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.paths.result import ClassGraph
@@ -1000,6 +1001,21 @@ def _blind_spots_file(found: BlindSpots, folder: Path) -> tuple[Numbers, Numbers
     return _blind_spots(found), _blind_spots(stored)
 
 
+def _encode_pictures(method: Any, models: tuple[Any, ...], run: Run) -> PictureEncodings:
+    images, labels = feature_scenes.labelled()
+    return method(models[0], images, {"light": labels["light"]}, run=run)
+
+
+def _encodings(found: PictureEncodings) -> Numbers:
+    return dict(found._parts()[0])
+
+
+def _encodings_file(found: PictureEncodings, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _encodings(found), _encodings(PictureEncodings.load(folder))
+
+
 def _probe_features(method: Any, models: tuple[Any, ...], run: Run) -> FeatureProbes:
     images, labels = feature_scenes.labelled()
     return method(feature_scenes.networks(models[0]), images, labels, run=run)
@@ -1151,6 +1167,7 @@ FAMILIES = {
     "explain collection": Family(lambda folder: (), _map_collection, _mapped, _mapped_file),
     "explain blindspots": Family(lambda folder: (), _find_blind_spots, _blind_spots, _blind_spots_file),
     "explain concepts": Family(lambda folder: (), _find_concepts, _concepts, _concepts_file),
+    "explain encodings": Family(_base, _encode_pictures, _encodings, _encodings_file),
     "explain features": Family(_base, _probe_features, _probes, _probes_file),
     "explain counterfactuals": Family(lambda folder: (), _set_attributes, _read_set, _set_file),
     "explain heads": Family(lambda folder: (), _fit_heads, _read_heads, _heads_file),

@@ -139,17 +139,9 @@ class ExplainFeatures(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def _texts(self, names: list[str]) -> tuple[dict[str, list[str]], list[str] | None]:
         """Labels by column, and the group of each picture. Raises `BadInput` for columns that there are not."""
-        from intaglio.explain.picture_columns import read_labels
+        from intaglio.explain.picture_columns import read_label_columns
 
-        found = read_labels(self.labels, names)
-        for flag, given in (("--group", [self.group] if self.group else []), ("--columns", self.columns)):
-            if lacking := [one for one in given if one not in found]:
-                few = ", ".join(one_line(name) for name in found)
-                raise BadInput(f"{self.labels} has no column {one_line(lacking[0])} for {flag}; it has: {few}")
-        texts = {name: one for name, one in found.items() if name in (self.columns or found) and name != self.group}
-        if not texts:
-            raise BadInput(f"{self.labels} has no labels beside --group; give a column of them")
-        return texts, found[self.group] if self.group else None
+        return read_label_columns(self.labels, names, self.columns, self.group)
 
     def _kept(self, names: list[str]) -> None:
         """Raises `BadInput` where no label has pictures enough."""

@@ -89,6 +89,24 @@ def read_labels(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return {column: [(row or {}).get(column, "") for row in rows] for column in columns}
 
 
+def read_label_columns(
+    path: Path, names: Sequence[str], columns: Sequence[str], group: str
+) -> tuple[dict[str, list[str]], list[str] | None]:
+    """The columns of `read_labels` that are named, all where none are, and that of groups, None where it is empty.
+
+    Raises `BadInput` for columns that there are not, and where none is left beside that of groups.
+    """
+    found = read_labels(path, names)
+    for flag, given in (("--group", [group] if group else []), ("--columns", columns)):
+        if lacking := [one for one in given if one not in found]:
+            few = ", ".join(one_line(name) for name in found)
+            raise BadInput(f"{path} has no column {one_line(lacking[0])} for {flag}; it has: {few}")
+    texts = {name: one for name, one in found.items() if name in (columns or found) and name != group}
+    if not texts:
+        raise BadInput(f"{path} has no labels beside --group; give a column of them")
+    return texts, found[group] if group else None
+
+
 def _row_of(row: Float[ndarray, "d"] | None, name: str, path: Path) -> Float[ndarray, "d"]:
     if row is None:
         raise BadInput(f"{path} has no row for {one_line(name)}; give features of every picture")

@@ -41,6 +41,7 @@ PAGE_MODULES = {
     "explain blindspots": "intaglio.report.pages.blindspots_page",
     "explain components": "intaglio.report.pages.patching_page",
     "explain concepts": "intaglio.report.pages.concepts_page",
+    "explain encodings": "intaglio.report.pages.encodings_page",
     "explain evaluate": "intaglio.report.pages.evaluation_page",
     "explain features": "intaglio.report.pages.features_page",
     "explain counterfactuals": "intaglio.report.pages.counterfactuals_page",

@@ -30,6 +30,7 @@ VERBS = {
     "explain blindspots": "Blind spots of a model",
     "explain components": "Components of a denoiser",
     "explain concepts": "Concepts of a classifier",
+    "explain encodings": "Encodings of pictures by noise levels",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain paths": "Paths through a classifier",
     "explain series": "Points of series that a classifier goes by",
