@@ -44,7 +44,7 @@ def test_pictures_get_codes_an_encoder_and_a_report(tmp_path, capsys):
         assert [row["slot"] for row in csv.DictReader(table)] == ["1", "2", "all"]
     page = (run / "report.html").read_text()
     assert "early slots of" in page
-    assert page.count("<img") == 6
+    assert page.count("<img") >= 6
     assert main([*words.split(), *further.split()]) == 0  # the second time it is found
 
 

@@ -57,7 +57,7 @@ class ExplainEncodings(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.explain.encodings.cost import encoding_plan
-        from intaglio.explain.encodings.result import CODES, PictureEncodings
+        from intaglio.explain.encodings.result import CODES, IMAGES, PictureEncodings
         from intaglio.files import file_hash
 
         model = self.noted_model(self.device)
@@ -80,7 +80,7 @@ class ExplainEncodings(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
                     run.warn(warning)
                 found = self._method(model, images, texts, groups, run=run)
                 found.save(folder)
-                run.finish(found.figures(), (found.file, found.table, CODES))
+                run.finish(found.figures(), (found.file, found.table, CODES, *([IMAGES] if found.pairs else [])))
                 self._method.forget(run)
         _report(cast("PictureEncodings", PictureEncodings.load(folder)), folder)
         return 0

@@ -39,6 +39,8 @@ PAIRS = 12
 SITE, TIMESTEP = "up_blocks.1", 20
 """The denoiser's site whose features are read beside: that of the most for the kind in `bench features`."""
 UNTRAINED, DENOISER = "untrained", "denoiser"
+KEPT = ("early", "late")
+"""Parts of the slots whose swap is asked about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,21 +99,14 @@ class EncodingsBench:
             for name in left:
                 began = time.monotonic()
                 if name in methods:
-                    found = methods[name](model, images, labels, subjects, run=run)
-                    row = {**encoded_row(found), "seconds": time.monotonic() - began}
-                    run.record("row", name, row)
-                    methods[name].forget(run)
+                    row = encoded_row(methods[name](model, images, labels, subjects))
                 else:
                     codes = untrained(core, images) if name == UNTRAINED else denoised(core, model, images, labels)
                     slots = NoiseSlots((model.schedule.count,), (codes.shape[1],))
                     read = label_slots(codes, slots, labels, subjects, core.folds, core.strength, core.seed)
-                    row = {"made_up": None, "kept": {}, "seconds": time.monotonic() - began, **_answers(read)}
-                    run.record("row", name, row)
+                    row = {"made_up": None, "kept": {}, **_answers(read)}
+                run.record("row", name, {**row, "seconds": time.monotonic() - began})
                 progress.advance()
-
-
-KEPT = ("early", "late")
-"""Parts of the slots whose swap is asked about."""
 
 
 def labelled_pictures() -> tuple[ImageSet, dict[str, list[str]], list[str]]:
