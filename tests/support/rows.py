@@ -39,6 +39,7 @@ MODELLESS = (
     "explain heads",
     "explain paths",
     "explain series",
+    "explain sharpening",
     "explain surrogate",
     "explain weights",
     "flow sample",
