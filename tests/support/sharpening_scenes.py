@@ -10,9 +10,11 @@ from intaglio.metrics.similarity.encoder import Encoder, stored_state
 
 SMALL: dict[str, Any] = {"generator_steps": 4, "encoder_steps": 3, "rows": 8, "width": 8, "copies": 1, "held": 0.3}
 TAUGHT: dict[str, Any] = {
-    "generator_steps": 150, "encoder_steps": 150, "rows": 32, "width": 16, "copies": 1, "held": 0.4,
-    "generator_rate": 5e-3, "encoder_rate": 2e-3,
+    "generator_steps": 60, "encoder_steps": 80, "rows": 16, "width": 8, "copies": 1, "held": 0.4,
+    "generator_rate": 1e-2, "encoder_rate": 5e-3,
 }  # fmt: skip
+BLUR = 0.05
+"""Noise of a reader, as otherwise any trace of the bit is readable."""
 
 
 def blind_encoder() -> Encoder:
@@ -26,21 +28,22 @@ def blind_encoder() -> Encoder:
 
 
 def blue_pictures(count: int) -> tuple[ImageSet, Tensor, Tensor]:
-    """Pictures with noise in red and green; latents [n, 2, 4, 4], of which one channel is the bit; and the bits."""
+    """Pictures with noise in red and green, of which blue is one bit; latents [n, 1, 2, 2] of the bit; and the bits."""
     source = torch.Generator().manual_seed(0)
     bits = torch.arange(count) % 2
     pixels = torch.rand(count, 3, 4, 4, generator=source)
-    pixels[:, 2] = (0.2 + 0.6 * bits)[:, None, None]
-    latents = torch.stack([pixels[:, 0], pixels[:, 2]], 1)
+    pixels[:, 2] = 0.2 * pixels[:, 2] + 0.1 + 0.7 * bits[:, None, None]
     large = torch.nn.functional.interpolate(pixels, (16, 16), mode="nearest")
-    return ImageSet.from_pixels(large, [f"p{k:03d}" for k in range(count)]), latents, bits
+    return ImageSet.from_pixels(large, [f"p{k:03d}" for k in range(count)]), pixels[:, 2:, :2, :2].clone(), bits
 
 
 def readable(encoder: Encoder, images: ImageSet, bits: Tensor) -> float:
     """Share of the second half of pictures whose bit a linear reader of descriptors tells, fitted to the first."""
     from sklearn.linear_model import LogisticRegression
 
-    rows, half = encoder(images.pixels).numpy(), len(bits) // 2
+    descriptors, half = encoder(images.pixels), len(bits) // 2
+    noise = torch.randn(descriptors.shape, generator=torch.Generator().manual_seed(1))
+    rows = (descriptors + BLUR * noise).numpy()
     reader = LogisticRegression(C=10.0).fit(rows[:half], bits[:half].numpy())
     return float(reader.score(rows[half:], bits[half:].numpy()))
 
@@ -52,6 +55,6 @@ def check_the_bit_becomes_readable(method: Any) -> None:
     assert readable(blind, images, bits) < 0.65
     found = method(blind, images, latents)
     assert readable(found.encoder, images, bits) > 0.95
-    assert found.loss_after.mean() < 0.9 * found.loss_before.mean()
-    assert found.loss_mistaken.mean() > 1.1 * found.loss_after.mean()
+    assert found.loss_after.mean() < found.loss_before.mean() - 0.01
+    assert found.loss_mistaken.mean() > found.loss_after.mean() + 0.01
     assert readable(blind, images, bits) < 0.65

@@ -89,4 +89,4 @@ def found_among_twins(
     """Share of copies that are nearer to their original than all but 1% of copies are to a twin."""
     flat = twins.reshape(*twins.shape[:-3], -1)
     threshold = np.quantile(flat, 1 - FALSE_RATE, axis=-1)
-    return (own.reshape(*own.shape[:-2], -1) > threshold[..., None]).mean(-1)
+    return np.asarray((own.reshape(*own.shape[:-2], -1) > threshold[..., None]).mean(-1))

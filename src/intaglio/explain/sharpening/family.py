@@ -49,11 +49,11 @@ class EncoderSharpener(ABC):
     local: ClassVar[bool] = False
     """Whether the generator is shown the encoder's coarsest maps beside its descriptor."""
 
-    generator_steps: int = 1500
+    generator_steps: int = 3000
     """Updates of the generator, from 1."""
     generator_rate: float = 1e-3
     """Its highest learning rate, which falls along half a cosine; above 0."""
-    encoder_steps: int = 500
+    encoder_steps: int = 1000
     """Updates of the encoder, from 1."""
     encoder_rate: float = 1e-5
     """Its highest learning rate, which falls along half a cosine; above 0."""

@@ -13,7 +13,7 @@ from intaglio.metrics.similarity.local_networks import resized
 from intaglio.metrics.similarity.measures import PICTURES_AT_ONCE
 from intaglio.randomness import generator as draws
 
-Latents = Float[Tensor, "n c h w"]
+Latents = Float[Tensor, "n c hl wl"]
 SMALLEST = 1e-6
 """Deviation that a channel has at least."""
 

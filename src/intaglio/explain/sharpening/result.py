@@ -191,7 +191,7 @@ class SharpenedEncoder(StoredTable):
 
 def _nearest(scores: CopyScores, places: ndarray) -> ndarray:
     """Share of copies whose nearest picture is their original; places [..., m] to [...]."""
-    return scores.hits[places].mean((-2, -1))
+    return np.asarray(scores.hits[places].mean((-2, -1)))
 
 
 def _found(scores: CopyScores, places: ndarray) -> ndarray:

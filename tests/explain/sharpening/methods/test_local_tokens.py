@@ -16,11 +16,11 @@ PIECES = {}
 def test_drawing_is_easier_with_maps():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = Encoder((8, 12, 16), dim=4, size=32).eval().requires_grad_(False)
-    coarse = torch.rand(120, 3, 2, 2, generator=torch.Generator().manual_seed(0)).round()
+        encoder = Encoder((4, 6, 8), dim=4, size=32).eval().requires_grad_(False)
+    coarse = torch.rand(80, 3, 2, 2, generator=torch.Generator().manual_seed(0)).round()
     pixels = torch.nn.functional.interpolate(coarse, (32, 32), mode="nearest")
-    images = ImageSet.from_pixels(pixels, [f"p{k}" for k in range(120)])
-    about = {**SCENE, "generator_steps": 200, "encoder_steps": 1, "generator_rate": 5e-3, "rows": 32, "width": 16}
+    images = ImageSet.from_pixels(pixels, [f"p{k}" for k in range(80)])
+    about = {**SCENE, "generator_steps": 80, "encoder_steps": 1, "generator_rate": 1e-2, "rows": 16}
     latents = torch.nn.functional.interpolate(coarse, (4, 4), mode="nearest")
     shown = LocalTokens(**about)(encoder, images, latents)
     blind = GenHancer(**about)(encoder, images, latents)
