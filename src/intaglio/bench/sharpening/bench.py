@@ -67,7 +67,7 @@ class SharpeningBench:
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
-        """The rows as a table; the first is the encoder as it was."""
+        """The rows as a table, and below it the encoder as it was."""
         keys = ("found_gain", "nearest_gain", "precision_gain", "cosine_kept", "loss_before", "loss_after")
         lines: list[Sequence[str]] = [("method", *(key.replace("_", " ") for key in keys), "of another")]
         for name, row in figures["rows"].items():

@@ -36,9 +36,7 @@ class CopyScores:
     """Average precision over all pairs of copies and the pictures that they are compared with."""
 
 
-def drawn_distances(
-    some: Float[Tensor, "m 3 h w"], pixels: Float[Tensor, "n 3 h w"]
-) -> Float[Tensor, "m n"]:
+def drawn_distances(some: Float[Tensor, "m 3 h w"], pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "m n"]:
     """Difference of ink (1 - colour) over the geometric mean of the two inks, mirrored or not, at 32 pixels a side."""
     side = min(COARSE, *pixels.shape[-2:])
     first, second = (adaptive_avg_pool2d(1 - one, side) for one in (some, pixels))
@@ -49,9 +47,7 @@ def drawn_distances(
     return (ink + others - 2 * inner).clamp_min(0).sqrt() / (ink * others).clamp_min(1e-12) ** 0.25
 
 
-def line_up(
-    pixels: Float[Tensor, "n 3 h w"], held: Int[Tensor, " m"], seed: int
-) -> Int[Tensor, "m l"]:
+def line_up(pixels: Float[Tensor, "n 3 h w"], held: Int[Tensor, " m"], seed: int) -> Int[Tensor, "m l"]:
     """Places of what copies are compared with: the original, its twins, and others by chance, each picture once."""
     apart = torch.cat([drawn_distances(pixels[some], pixels) for some in held.split(AT_ONCE)])
     apart[apart < SAME] = torch.inf
@@ -63,9 +59,7 @@ def line_up(
     return torch.cat([held[:, None], twins, others], 1)
 
 
-def copy_scores(
-    copies: Float[Tensor, "m k d"], every: Float[Tensor, "n d"], shown: Int[Tensor, "m l"]
-) -> CopyScores:
+def copy_scores(copies: Float[Tensor, "m k d"], every: Float[Tensor, "n d"], shown: Int[Tensor, "m l"]) -> CopyScores:
     """Of descriptors of copies and of all pictures, each of unit length."""
     scores = torch.einsum("mkd,mld->mkl", copies, every[shown])
     nearest = torch.cat([(some @ every.T).argmax(-1) for some in copies.split(AT_ONCE)])
@@ -83,9 +77,7 @@ def average_precision(scores: Float[ndarray, "m k l"]) -> float:
     return float(precision[right].mean())
 
 
-def found_among_twins(
-    own: Float[ndarray, "*b m k"], twins: Float[ndarray, "*b m k 2"]
-) -> Float[ndarray, "*b"]:
+def found_among_twins(own: Float[ndarray, "*b m k"], twins: Float[ndarray, "*b m k 2"]) -> Float[ndarray, "*b"]:
     """Share of copies that are nearer to their original than all but 1% of copies are to a twin."""
     flat = twins.reshape(*twins.shape[:-3], -1)
     threshold = np.quantile(flat, 1 - FALSE_RATE, axis=-1)

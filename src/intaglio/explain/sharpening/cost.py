@@ -11,9 +11,7 @@ from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
 
 
-def sharpening_plan(
-    method: EncoderSharpener, encoder: Encoder, images: ImageSet, latents: Latents
-) -> TimePlan:
+def sharpening_plan(method: EncoderSharpener, encoder: Encoder, images: ImageSet, latents: Latents) -> TimePlan:
     """Seconds of the trainings and of the checks, by an update of each kind and a pass that are timed.
 
     `latents` are those of the first pictures, as many as an update has or all.

@@ -86,8 +86,12 @@ class EncoderSharpener(ABC):
 
     @abstractmethod
     def seconds(self, cached: float, whole: float) -> float:
-        """Seconds of the trainings, by those of an update of a generator that is told kept descriptors (`cached`), and
-        of one that goes through the encoder (`whole`)."""
+        """Seconds of the trainings.
+
+        Args:
+            cached: of an update of a generator that is told kept descriptors.
+            whole: of an update that goes through the encoder.
+        """
 
     def __call__(
         self, encoder: Encoder, images: ImageSet, latents: Latents, *, of: str = "encoder", run: Run = Run.none()
@@ -115,9 +119,7 @@ class EncoderSharpener(ABC):
         )
         sharpened = copy.deepcopy(encoder).eval().requires_grad_(False)
         drawing = self.new_generator(encoder, latents).to(device)
-        self.teach(
-            Sharpening(encoder=sharpened, generator=drawing, lessons=lessons, local=self.local, run=run)
-        )
+        self.teach(Sharpening(encoder=sharpened, generator=drawing, lessons=lessons, local=self.local, run=run))
         sharpened.load_state_dict(stored_state(sharpened), strict=False)  # measured as it will be read
         result = self._result((encoder, sharpened), drawing, images, held, latents[held], lessons, of)
         for warning in result.warnings:

@@ -90,10 +90,10 @@ class SharpenedEncoder(StoredTable):
         figures = self.figures()
         (low, high), (below, above) = figures["nearest_gain_interval"], figures["found_gain_interval"]
         return (
-            f"The nearest picture of a changed copy is its original for {figures['nearest_after']:.3f} of copies, before "
-            f"{figures['nearest_before']:.3f} (gain 95% {low:+.3f} to {high:+.3f}); at 1% of twins taken for originals, "
-            f"{figures['found_after']:.3f} are found, before {figures['found_before']:.3f} (gain 95% {below:+.3f} to "
-            f"{above:+.3f}); descriptors keep a cosine of {figures['cosine_kept']:.3f}."
+            f"The nearest picture of a changed copy is its original for {figures['nearest_after']:.3f} of copies in "
+            f"place of {figures['nearest_before']:.3f} (gain 95% {low:+.3f} to {high:+.3f}); where 1% of twins are "
+            f"taken for originals, {figures['found_after']:.3f} are found in place of {figures['found_before']:.3f} "
+            f"(gain 95% {below:+.3f} to {above:+.3f}); descriptors keep a cosine of {figures['cosine_kept']:.3f}."
         )
 
     @property
@@ -172,20 +172,21 @@ class SharpenedEncoder(StoredTable):
         names, arrays = tuple(map(str, about["names"])), {name: tensors[name].numpy() for name in ARRAYS}
         if not names or any(len(one) != len(names) for one in arrays.values()):
             raise ValueError("the pictures are not as many as their names")
-        sides = {
-            side: CopyScores(
+        sides = [
+            CopyScores(
                 tensors[f"{side}/own"].numpy(),
                 tensors[f"{side}/twins"].numpy(),
                 tensors[f"{side}/hits"].numpy().astype(bool),
                 float(about["precision"][k]),
             )
             for k, side in enumerate(SIDES)
-        }
+        ]
         fine, middle, coarse = map(int, about["widths"])
         weights = {name.removeprefix("encoder/"): one for name, one in tensors.items() if name.startswith("encoder/")}
         return cls(
             method=str(about["method"]), of=str(about["of"]), learnt=int(about["learnt"]), names=names,
-            widths=(fine, middle, coarse), size=int(about["size"]), weights=weights, **arrays, **sides,
+            widths=(fine, middle, coarse), size=int(about["size"]), weights=weights, before=sides[0],
+            after=sides[1], **arrays,
         )  # fmt: skip
 
 

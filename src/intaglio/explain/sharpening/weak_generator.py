@@ -47,9 +47,7 @@ class WeakGenerator(nn.Module):
         maps: Float[Tensor, "n m p q"] | None = None,
     ) -> Float[Tensor, "n c h w"]:
         # A descriptor of unit length has numbers of size 1 / sqrt(d), and linear layers want them of size 1.
-        told = self.times(sinusoids(TIME_RANGE * times, self.width)) + self.projector(
-            descriptors * self.numbers**0.5
-        )
+        told = self.times(sinusoids(TIME_RANGE * times, self.width)) + self.projector(descriptors * self.numbers**0.5)
         x = self.lift(noisy)
         if self.local is not None and maps is not None:
             x = x + interpolate(self.local(maps), x.shape[-2:], mode="bilinear")

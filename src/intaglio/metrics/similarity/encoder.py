@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = (40, 80, 160), dim: int = 128, size: int = 64):
         super().__init__()
-        self.widths, self.dim, self.size = tuple(widths), dim, size
+        self.widths, self.dim, self.size = widths, dim, size
         fine, middle, coarse = widths
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), Block(12, fine, stride=2), Block(fine, fine))
         self.middle = nn.Sequential(Block(fine, middle, stride=2), Block(middle, middle))
@@ -46,9 +46,7 @@ class Encoder(nn.Module):
         middle = self.middle(self.stem(1 - pixels))  # ink on zero, so that the padding is more of the white page
         return middle, self.coarse(middle)
 
-    def described(
-        self, middle: Float[Tensor, "n a b c"], coarse: Float[Tensor, "n p q r"]
-    ) -> Float[Tensor, "n d"]:
+    def described(self, middle: Float[Tensor, "n a b c"], coarse: Float[Tensor, "n p q r"]) -> Float[Tensor, "n d"]:
         """Descriptors of maps."""
         pooled = torch.cat([self.pool(middle), self.pool(coarse)], dim=1)
         return normalize(self.head(pooled), dim=1)

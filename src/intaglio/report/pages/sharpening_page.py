@@ -67,7 +67,7 @@ def page_of(run: RunData, page_folder: Path) -> TablesPage | None:
                     ["picture", "nearest before", "after", "cosine before", "after", "old and new"],
                     _changed(found),
                 ),
-            ),
+            )
         ],
         limits=LIMITS,
     )
