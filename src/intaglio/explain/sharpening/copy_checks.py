@@ -1,4 +1,4 @@
-"""How well descriptors tell a changed copy's original from its twins, and from all other pictures."""
+"""Measures of descriptors: the originals of changed copies told from their twins, and from all other pictures."""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What an encoder gives of pictures."""
+    """Descriptors of pictures by an encoder, and maps."""
 
     descriptors: Float[Tensor, "n d"]
     maps: Float[Tensor, "n m p q"] | None
@@ -32,7 +32,7 @@ class Seen:
 
 
 def seen(encoder: Encoder, pixels: Float[Tensor, "n 3 s s"], local: bool) -> Seen:
-    """What an encoder gives of pictures of its size, with its coarsest maps where `local`."""
+    """Descriptors of pictures of the encoder's size, with its coarsest maps where `local`."""
     middle, coarse = encoder.maps(pixels)
     return Seen(encoder.described(middle, coarse), coarse if local else None)
 

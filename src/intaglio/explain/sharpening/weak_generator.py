@@ -10,7 +10,7 @@ from intaglio.models.diffusion.feature_routers import sinusoids
 GROUPS = 4
 """Of the normalisation; widths are multiples of it."""
 TIME_RANGE = 1000.0
-"""What a time of 1 is to the sines and cosines that the network is told it by."""
+"""A time of 1, to the sines and cosines by which the network is told it."""
 
 
 class WeakGenerator(nn.Module):
