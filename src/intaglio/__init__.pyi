@@ -60,6 +60,7 @@ from intaglio.explain.paths.methods.interventions import EdgeInterventions as Ed
 from intaglio.sampling.methods.edited import EditedSampling as EditedSampling
 from intaglio.causal.cate.methods.clusters import EffectClusters as EffectClusters
 from intaglio.audit.influence.methods.ekfac import EkFac as EkFac
+from intaglio.explain.sharpening.methods.end_to_end import EndToEnd as EndToEnd
 from intaglio.audit.unlearning.methods.esd import ErasedStableDiffusion as ErasedStableDiffusion
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
@@ -78,6 +79,7 @@ from intaglio.audit.membership.methods.gsa import GSA as GSA
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.explain.heads.methods.gated_places import GatedPlaces as GatedPlaces
 from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
+from intaglio.explain.sharpening.methods.genhancer import GenHancer as GenHancer
 from intaglio.explain.methods.grad_cam import GradCAM as GradCAM
 from intaglio.explain.selectors.methods.grad_cam_mask import GradCamMask as GradCamMask
 from intaglio.audit.influence.methods.grad_dot import GradDot as GradDot
@@ -119,6 +121,7 @@ from intaglio.explain.heads.methods.linear_head import LinearHead as LinearHead
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
+from intaglio.explain.sharpening.methods.local_tokens import LocalTokens as LocalTokens
 from intaglio.shrink.methods.long_conv import LongConv as LongConv
 from intaglio.audit.selection.methods.look_alikes import LookAlikes as LookAlikes
 from intaglio.explain.slices.methods.look_clusters import LookClusters as LookClusters

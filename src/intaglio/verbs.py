@@ -180,6 +180,11 @@ VERBS: dict[str, Verb] = {
         "tell which points of a series, such as a denoising trajectory, a classifier goes by",
         Methods("explain.series.methods"),
     ),
+    "explain sharpening": Verb(
+        "intaglio.commands.explain_sharpening:ExplainSharpening",
+        "sharpen an encoder by a weak generator that must draw pictures from its descriptors",
+        Methods("explain.sharpening.methods"),
+    ),
     "explain surrogate": Verb(
         "intaglio.commands.explain_surrogate:ExplainSurrogate",
         "say what a black box says by a few rules on a few of many features",

@@ -56,6 +56,7 @@ LINES = {
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
     "explain paths": "explain paths interventions --images {pictures}",
     "explain series": "explain series series-gradients --series {series}",
+    "explain sharpening": "explain sharpening genhancer --images {labelled} --model {base} --rows 4",
     "explain surrogate": "explain surrogate two-phase --features {rows} --predictions {said}",
     "explain words": "explain words removal --model {base} --prompt cat --steps 2 --tested 1",
     "explain": "explain lima --images {pictures} --cut grid",

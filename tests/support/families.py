@@ -23,6 +23,7 @@ import inference_scenes
 import merge_scenes
 import private_scenes
 import series_scenes
+import sharpening_scenes
 import slice_scenes
 import surrogate_scenes
 import tiny
@@ -81,6 +82,7 @@ from intaglio.explain.result import Attributions
 from intaglio.explain.selectors.family import PREDICTOR, SELECTOR, TaughtSelector
 from intaglio.explain.selectors.result import SelectedPixels
 from intaglio.explain.series.result import ExplainedPoints
+from intaglio.explain.sharpening.result import SharpenedEncoder
 from intaglio.explain.slices.result import ErrorSlices
 from intaglio.explain.surrogate.result import SurrogateRules
 from intaglio.explain.weights.kernel_layers import kernel_layers
@@ -883,6 +885,21 @@ def _points_file(found: ExplainedPoints, folder: Path) -> tuple[Numbers, Numbers
     return _points(found), _points(ExplainedPoints.load(folder))
 
 
+def _sharpen(method: Any, models: tuple[Any, ...], run: Run) -> SharpenedEncoder:
+    images, latents, _ = sharpening_scenes.blue_pictures(20)
+    return method(sharpening_scenes.blind_encoder(), images, latents, run=run)
+
+
+def _sharpened(found: SharpenedEncoder) -> Numbers:
+    return dict(found._parts()[0])
+
+
+def _sharpened_file(found: SharpenedEncoder, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    return _sharpened(found), _sharpened(SharpenedEncoder.load(folder))
+
+
 def _map_collection(method: Any, models: tuple[Any, ...], run: Run) -> CollectionMap:
     images = explain_scenes.pictures(7)
     labels = LabelColumn.of("kind", ["a", "b", "a", "b", "", "a", "b"], ["a", "b", "b", "", "a", "a", "b"])
@@ -1176,6 +1193,7 @@ FAMILIES = {
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
     "explain series": Family(lambda folder: (), _explain_points, _points, _points_file),
+    "explain sharpening": Family(lambda folder: (), _sharpen, _sharpened, _sharpened_file),
     "explain surrogate": Family(lambda folder: (), _fit_surrogate, _surrogate, _surrogate_file),
     "explain words": Family(_base, _map_words, _words, _words_file),
     "explain directions": Family(_base, _find_directions, _found_directions, _directions_file),

@@ -42,6 +42,7 @@ MODELLESS = (
     "explain selectors",
     "explain paths",
     "explain series",
+    "explain sharpening",
     "explain surrogate",
     "explain weights",
     "flow sample",

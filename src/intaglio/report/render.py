@@ -49,6 +49,7 @@ PAGE_MODULES = {
     "explain selectors": "intaglio.report.pages.selectors_page",
     "explain paths": "intaglio.report.pages.paths_page",
     "explain series": "intaglio.report.pages.series_page",
+    "explain sharpening": "intaglio.report.pages.sharpening_page",
     "explain surrogate": "intaglio.report.pages.surrogate_page",
     "explain words": "intaglio.report.pages.words_page",
     "explain": "intaglio.report.pages.explain_page",

@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = (40, 80, 160), dim: int = 128, size: int = 64):
         super().__init__()
-        self.widths, self.dim, self.size = tuple(widths), dim, size
+        self.widths, self.dim, self.size = widths, dim, size
         fine, middle, coarse = widths
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), Block(12, fine, stride=2), Block(fine, fine))
         self.middle = nn.Sequential(Block(fine, middle, stride=2), Block(middle, middle))
@@ -39,8 +39,16 @@ class Encoder(nn.Module):
         self.head = nn.Linear(middle + coarse, dim)
 
     def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        return self.described(*self.maps(pixels))
+
+    def maps(self, pixels: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n a b c"], Float[Tensor, "n p q r"]]:
+        """The maps of the two coarsest stages, that of 8 and that of 4 pixels a side of 64."""
         middle = self.middle(self.stem(1 - pixels))  # ink on zero, so that the padding is more of the white page
-        pooled = torch.cat([self.pool(middle), self.pool(self.coarse(middle))], dim=1)
+        return middle, self.coarse(middle)
+
+    def described(self, middle: Float[Tensor, "n a b c"], coarse: Float[Tensor, "n p q r"]) -> Float[Tensor, "n d"]:
+        """Descriptors of maps."""
+        pooled = torch.cat([self.pool(middle), self.pool(coarse)], dim=1)
         return normalize(self.head(pooled), dim=1)
 
 
@@ -65,10 +73,15 @@ class GeneralisedMean(nn.Module):
         return x.clamp_min(1e-4).pow(3).mean((2, 3)).pow(1 / 3)
 
 
-def save_encoder(encoder: Encoder, path: Path, card: dict[str, str] | None = None) -> None:
-    """Writes weights in half precision (statistics of the normalisation in single), and how to build the network."""
+def stored_state(encoder: Encoder) -> dict[str, Tensor]:
+    """The tensors that a file has: weights in half precision, statistics of the normalisation in single."""
     weights = {k: v for k, v in encoder.state_dict().items() if "num_batches" not in k}
-    state = {k: v.half() if v.dim() > 1 else v.float() for k, v in weights.items()}
+    return {k: v.half() if v.dim() > 1 else v.float() for k, v in weights.items()}
+
+
+def save_encoder(encoder: Encoder, path: Path, card: dict[str, str] | None = None) -> None:
+    """Writes the tensors of `stored_state`, and how to build the network."""
+    state = stored_state(encoder)
     shape = {"widths": json.dumps(encoder.widths), "dim": str(encoder.dim), "size": str(encoder.size)}
     with atomic_path(path) as temporary:
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}

@@ -34,6 +34,7 @@ VERBS = {
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain paths": "Paths through a classifier",
     "explain series": "Points of series that a classifier goes by",
+    "explain sharpening": "An encoder that was sharpened",
     "explain surrogate": "Rules that say what a black box says",
     "explain words": "Words of a prompt",
     "explain features": "Labels read from features",

@@ -1,0 +1,1 @@
+"""Sharpened encoders: copies found before and after, by each method."""

@@ -1,0 +1,1 @@
+"""Ways to sharpen an encoder of pictures, one a file."""
