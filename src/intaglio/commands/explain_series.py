@@ -81,8 +81,7 @@ class ExplainSeries(DryRun, ModelAndLoRA, InRun, Generic[M]):
         plan = self._drawing_plan(model) if model else series_plan(self._method, cast("LabelledSeries", given))
         if self.dry_run and self.ends_with(plan):
             return 0
-        if given is not None:
-            self._method.parts(given)
+        self._method.parts(given or self._blank())
         settings = asdict(cast(Any, self.method))
         if model is not None:
             known["model"] = described(self.model, model.fingerprint)
@@ -103,6 +102,19 @@ class ExplainSeries(DryRun, ModelAndLoRA, InRun, Generic[M]):
     @property
     def _method(self) -> "SeriesExplainer":
         return cast("SeriesExplainer", self.method)
+
+    def _blank(self) -> "LabelledSeries":
+        """Series of zeros in place of the drawings, whose labels and groups are checked before time is spent."""
+        import torch
+
+        from intaglio.explain.series.drawn_trajectories import read_prompt_labels
+        from intaglio.explain.series.labelled_series import LabelledSeries
+
+        prompts, labels = read_prompt_labels(cast(Path, self.prompts))
+        names = tuple(str(k) for k in range(self.each * len(prompts)))
+        values = torch.zeros(len(names), self.steps, self.numbers)
+        channels = tuple(map(str, range(self.numbers)))
+        return LabelledSeries(names, values, tuple(labels * self.each), channels, groups=tuple(prompts * self.each))
 
     def _drawing_plan(self, model: "LatentDiffusion") -> Any:
         from intaglio.explain.series.cost import walks_plan
@@ -130,15 +142,17 @@ def _report(found: "ExplainedPoints", folder: Path) -> None:
     rows = [
         (
             one_line(row["series"]),
+            one_line(row["truth"]),
             one_line(row["called"]),
-            str(row["first_time"]),
+            f"{row['first_time']:g}, {one_line(row['first_channel'])}",
             f"{row['removal']:.2f}",
             f"{row['by_chance']:.2f}",
             f"{row['rank']:.2f}",
         )
         for row in found.rows()[:MOST_ROWS]
     ]
-    say(aligned([("series", "called", "first time", "removal", "by chance", "swap rank"), *rows]))
+    say(aligned([("series", "truth", "called", "first point", "left", "by chance", "swap rank"), *rows]))
+    say("left: area under the called class's probability while points are replaced, the lower the better")
     say(f"all {len(found.names):,} held-out series are in {folder / found.table}")
     say()
     say(found.statement)

@@ -1,5 +1,7 @@
 """Explained series: the planted point, parts, the stored result, a stopped training, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from intaglio.explain.series.methods.series_gradients import SeriesGradients
 from intaglio.explain.series.methods.timex import TimeX
 from intaglio.explain.series.result import ExplainedPoints
 from intaglio.explain.series.series_network import times
+from intaglio.explain.series.taught_series import SeriesLessons
 from series_scenes import LONGER, SMALL, small
 
 
@@ -55,3 +58,40 @@ def test_importances_that_say_nothing_are_warned_of():
 def test_too_little_is_refused(changed, words):
     with pytest.raises(BadInput, match=words):
         SeriesGradients(**SMALL)(changed())
+
+
+def test_what_is_held_out_is_not_learnt_from(monkeypatch):
+    series, method = small(40, 4.0), SeriesGradients(**LONGER)
+    learnt, held = method.parts(series)
+    seen, real = [], SeriesLessons.of
+
+    def noting(values, codes, classes):
+        seen.append(values)
+        return real(values, codes, classes)
+
+    monkeypatch.setattr(SeriesLessons, "of", noting)
+    method(series)
+    assert torch.equal(seen[0], series.values[learnt])
+    assert not set(learnt.tolist()) & set(held.tolist())
+
+
+def test_a_group_is_held_out_whole_and_a_class_of_one_group_is_refused():
+    plain = small(40)
+    groups = tuple(f"g{k // 4}" for k in range(40))  # each has series of both classes
+    series = replace(plain, groups=groups)
+    learnt, held = SeriesGradients(**SMALL, folds=4).parts(series)
+    assert not {groups[k] for k in learnt.tolist()} & {groups[k] for k in held.tolist()}
+    alone = replace(plain, groups=plain.labels)
+    with pytest.raises(BadInput, match="all series of class a are of one group"):
+        SeriesGradients(**SMALL).parts(alone)
+
+
+def test_the_first_point_is_told_by_its_own_time_and_channel():
+    found = SeriesGradients(**LONGER)(replace(small(120, 4.0), times=(10.0, 20.0, 30.0, 40.0, 50.0)))
+    rows = found.rows()
+    assert [(row["first_time"], row["first_channel"]) for row in rows].count((20.0, "x")) > len(rows) / 2
+
+
+def test_few_held_out_series_are_warned_of():
+    found = SeriesGradients(**LONGER)(small(20, 5.0))
+    assert any("4 held-out series are few" in one for one in found.warnings)

@@ -33,7 +33,7 @@ def trajectory_series(
     Args:
         model: left as it was found.
         prompts: of n drawings.
-        labels: the class of each.
+        labels: the class of each; drawings of a prompt are one group.
         seeds: of each.
         walk: site, steps and guidance.
         numbers: directions that are kept, from 1.
@@ -46,7 +46,8 @@ def trajectory_series(
     rows = values.flatten(3).mean(3) if values.ndim > 3 else values
     found = principal(rows.flatten(0, 1), numbers).view(*rows.shape[:2], numbers)
     names = tuple(f"{seed}: {prompt}" for seed, prompt in zip(seeds, prompts, strict=True))
-    return LabelledSeries(names, found, tuple(labels), tuple(f"direction {k + 1}" for k in range(numbers)))
+    channels = tuple(f"direction {k + 1}" for k in range(numbers))
+    return LabelledSeries(names, found, tuple(labels), channels, groups=tuple(prompts))
 
 
 def principal(rows: Float[Tensor, "r c"], numbers: int) -> Float[Tensor, "r k"]:

@@ -28,9 +28,10 @@ FEWEST_TIMES, LEAST = 3, 5
 class SeriesExplainer(ABC):
     """A way to tell which points of a series a classifier goes by.
 
-    A small transformer is taught the classes on all but one of F parts of the series, and asked about the others; these
-    are explained, each by the class that it is called. An importance is given to each point, a time of a channel; the
-    importance of a time is the mean over its channels. Two checks say whether it is right. Points are replaced, the
+    A small transformer is taught the classes on all but one of F parts of the series, whole groups together, and asked
+    about that one, whose series are explained. An importance is given to each point, a time of a channel; the
+    importance of a time is the mean over its channels. Two checks say whether it is so of this classifier. Points are
+    replaced, the
     most important first, by draws from a normal distribution with the mean and deviation of their time and channel: the
     probability of the called class should fall sooner than in an order by chance. And a few times around each one are
     swapped for those of a series that is called something else: where the log-odds fall, importance should be high.
@@ -140,7 +141,8 @@ class SeriesExplainer(ABC):
         of_times = found.mean(2).double().numpy()
         result = ExplainedPoints(
             method=self.name, reading=self.reading, classes=series.classes, channels=series.channels,
-            learnt=len(learnt), window=self.window, names=tuple(series.names[k] for k in held.tolist()),
+            times=series.told_times, learnt=len(learnt), window=self.window,
+            names=tuple(series.names[k] for k in held.tolist()),
             values=series.values[held], importances=found, truth=series.codes[held].numpy(), called=called.numpy(),
             removed=curves[0], by_chance=curves[1], ranks=swaps.ranks(of_times), swap_auc=swaps.told(of_times),
         )  # fmt: skip
@@ -162,7 +164,14 @@ class SeriesExplainer(ABC):
             few = one_line(series.classes[int(counts.argmin())])
             raise BadInput(f"class {few} has {int(counts.min())} series, too few to learn and to ask; give {least}")
         held = torch.zeros(len(series), dtype=torch.bool)
+        groups = series.groups or series.names
         for code in range(len(series.classes)):
-            own = (series.codes == code).nonzero()[:, 0]
-            held[own[torch.randperm(len(own), generator=generator(self.seed, "parts", code))[:: self.folds]]] = True
+            own = sorted({groups[k] for k in (series.codes == code).nonzero()[:, 0].tolist()})
+            drawn = torch.randperm(len(own), generator=generator(self.seed, "parts", code))
+            out = {own[k] for k in drawn[: max(1, len(own) // self.folds)].tolist()}
+            held |= torch.tensor([one in out for one in groups])
+        rest = series.codes[~held].bincount(minlength=len(series.classes))
+        if int(rest.min()) == 0:
+            few = one_line(series.classes[int(rest.argmin())])
+            raise BadInput(f"all series of class {few} are of one group, and are held out together; give more groups")
         return (~held).nonzero()[:, 0], held.nonzero()[:, 0]

@@ -32,10 +32,16 @@ class LabelledSeries:
     values: Float[Tensor, "n t d"]
     labels: tuple[str, ...]
     channels: tuple[str, ...]
+    times: tuple[float, ...] = ()
+    """As they are told; empty counts them from 0."""
+    groups: tuple[str, ...] = ()
+    """Of each series, such as the prompt of a drawing; those of a group are held out together. Empty for none."""
 
     def __post_init__(self) -> None:
-        if not bool(self.values.isfinite().all()):
-            raise BadInput("the series have numbers that are not finite; leave such series out")
+        finite = self.values.isfinite().all(2).all(1)
+        if not bool(finite.all()):
+            bad = one_line(self.names[int((~finite).nonzero()[0, 0])])
+            raise BadInput(f"series {bad} has a number that is not finite; leave it out")
         if len(self.classes) < 2:
             raise BadInput("all series are of one class; give series of two classes or more")
 
@@ -55,7 +61,12 @@ class LabelledSeries:
     @cached_property
     def hash(self) -> str:
         """64 hex digits that change with whatever a result follows from."""
-        return digest([tensor_hash(self.values), self.labels, self.names, self.channels])
+        return digest([tensor_hash(self.values), self.labels, self.names, self.channels, self.times, self.groups])
+
+    @property
+    def told_times(self) -> tuple[float, ...]:
+        """The times as they are told, or counted from 0."""
+        return self.times or tuple(float(t) for t in range(self.values.shape[1]))
 
 
 def read_series(path: Path) -> LabelledSeries:
@@ -108,16 +119,19 @@ def _of_rows(path: Path) -> LabelledSeries:
         except (TypeError, ValueError) as error:
             raise BadInput(f"line {line} of {path} has a time or a channel that is no number; give one") from error
         grouped.setdefault(str(row["series"]).strip(), []).append(point)
+    times = sorted(one[0] for one in next(iter(grouped.values())))
     for name, points in grouped.items():
-        _check_points(name, points, len(next(iter(grouped.values()))), path)
+        _check_points(name, points, times, path)
     ordered = [sorted(points, key=lambda one: one[0]) for points in grouped.values()]
     values = torch.tensor([[point[1] for point in points] for points in ordered])
-    return LabelledSeries(tuple(grouped), values, tuple(points[0][2] for points in ordered), channels)
+    return LabelledSeries(tuple(grouped), values, tuple(points[0][2] for points in ordered), channels, tuple(times))
 
 
-def _check_points(name: str, points: Sequence[tuple[float, list[float], str]], count: int, path: Path) -> None:
-    if len(points) != count or len({one[0] for one in points}) != count:
-        raise BadInput(f"series {one_line(name)} of {path} has not {count} different times as the first has; give all")
+def _check_points(
+    name: str, points: Sequence[tuple[float, list[float], str]], times: Sequence[float], path: Path
+) -> None:
+    if len(set(times)) < len(times) or sorted(one[0] for one in points) != list(times):
+        raise BadInput(f"series {one_line(name)} of {path} has not the {len(times)} times of the first, each once")
     if len({one[2] for one in points}) != 1 or not points[0][2]:
         raise BadInput(f"series {one_line(name)} of {path} has not one label; give the same in all of its rows")
 

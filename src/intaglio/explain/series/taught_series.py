@@ -64,10 +64,14 @@ class SeriesLessons:
         return self.values.mean(0) + self.values.std(0) * drawn
 
     def batch(self, step: int, pace: SeriesPace, stream: str) -> tuple[Series, Int[Tensor, "b"]]:
-        """Series and classes of a step; each series once an epoch."""
-        count = min(pace.rows, len(self.values))
-        places = batch_at(range(len(self.values)), step, count, pace.seed, stream)
+        """Series and classes of a step."""
+        places = self.places(step, pace, stream)
         return self.values[places], self.codes[places]
+
+    def places(self, step: int, pace: SeriesPace, stream: str) -> list[int]:
+        """Places of the series of a step; each comes once before any comes again."""
+        count = min(pace.rows, len(self.values))
+        return batch_at(range(len(self.values)), step, count, pace.seed, stream)
 
 
 def taught_network(lessons: SeriesLessons, pace: SeriesPace, run: Run) -> SeriesNetwork:

@@ -25,6 +25,11 @@ LIMITS: Sequence[Row] = (
         "A series with replaced or swapped times need not be one that could have come about, so that the classifier "
         "may answer as it never does on real ones.",
     ),
+    Row(
+        "Drawings",
+        "Where series are drawings, time 0 is the noisiest step, and channels are principal directions over all of "
+        "them, held-out ones too.",
+    ),
     Row("Times, not causes", "That a time matters to the answer does not say that what came before it does not."),
 )
 
@@ -50,8 +55,9 @@ def page_of(run: RunData, page_folder: Path) -> TablesPage | None:
         warnings=run.warnings,
         tables=[
             (
-                f"An importance is {found.reading}. Each line has one bar a time, the mean over channels: the series "
-                "above, the importance below, each from its least to its largest.",
+                f"An importance is {found.reading}. Bars are of {count(len(found.times), 'time')}, {found.times[0]:g} "
+                f"to {found.times[-1]:g}, of the channel of the most important point: the series above, its importance "
+                "below, each from its least to its largest.",
                 PageTable("Series", ["series", "called", "bars"], _drawn(found)),
             ),
             (
@@ -59,8 +65,8 @@ def page_of(run: RunData, page_folder: Path) -> TablesPage | None:
                 PageTable("Replaced", ["share", "the most important first", "by chance"], _curves(found)),
             ),
             (
-                f"The largest importances are at these times; swaps are of {count(found.window, 'time')}.",
-                PageTable("Times", ["time", "mean importance"], _times(found)),
+                f"The points of the largest mean importance; swaps are of {count(found.window, 'time')}.",
+                PageTable("Points", ["time", "channel", "mean importance"], _points(found)),
             ),
         ],
         limits=LIMITS,
@@ -77,10 +83,10 @@ def bars(values: np.ndarray) -> str:
 
 def _drawn(found: ExplainedPoints) -> list[list[str]]:
     lines = []
-    for k, row in enumerate(found.rows()[:SHOWN]):
-        both = (found.values[k].double().mean(1).numpy(), found.importances[k].double().mean(1).numpy())
+    for k, (row, (_, channel)) in enumerate(list(zip(found.rows(), found.first_points(), strict=True))[:SHOWN]):
+        both = [one[k, :, channel].double().numpy() for one in (found.values, found.importances)]
         lines.append([row["series"], row["called"], bars(both[0])])
-        lines.append(["", "importance", bars(both[1])])
+        lines.append(["", f"importance, {row['first_channel']}", bars(both[1])])
     return lines
 
 
@@ -89,6 +95,10 @@ def _curves(found: ExplainedPoints) -> list[list[str]]:
     return [[rate_text(share), decimal(float(one), 3), decimal(float(other), 3)] for share, one, other in both]
 
 
-def _times(found: ExplainedPoints) -> list[list[str]]:
-    means = found.importances.double().mean((0, 2)).numpy()
-    return [[str(int(t)), f"{means[t]:.3g}"] for t in np.argsort(-means, kind="stable")[:SHOWN]]
+def _points(found: ExplainedPoints) -> list[list[str]]:
+    means = found.importances.double().mean(0).flatten().numpy()
+    places = [divmod(int(k), len(found.channels)) for k in np.argsort(-means, kind="stable")[:SHOWN]]
+    return [
+        [f"{found.times[t]:g}", found.channels[channel], f"{means[t * len(found.channels) + channel]:.3g}"]
+        for t, channel in places
+    ]

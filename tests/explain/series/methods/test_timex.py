@@ -29,7 +29,7 @@ def test_masks_are_binary_draws_with_the_gradient_of_the_relaxed_ones():
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    series, method = small(40), TimeX(**SCENE, mask_updates=6)
+    series, method = small(40, 5.0), TimeX(**{**SCENE, "updates": 20, "learning_rate": 0.01}, mask_updates=6)
     whole = method(series)
     about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
     real, calls = timex.embedding_gap, []

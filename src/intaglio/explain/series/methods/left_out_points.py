@@ -1,4 +1,4 @@
-"""left-out-points: each point replaced by itself, and the fall of the logit measured."""
+"""left-out-points: each point replaced by itself, and the fall of the log-odds measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
