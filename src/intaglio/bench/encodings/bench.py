@@ -45,7 +45,7 @@ KEPT = ("early", "late")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingsBench:
-    """Encodings of emoji: what they make up, which labels are read from them, and what swapped slots change.
+    """Encodings of emoji: what they make up, which labels they tell, what swapped slots change.
 
     The encoders learn from all distinct pictures that ship, without labels; artist and kind are read, by 64 numbers and
     in folds of whole subjects, for the 223 pictures whose subjects no embedded classifier has seen. `untrained` is the
@@ -155,7 +155,7 @@ def encoded_row(found: PictureEncodings) -> dict[str, Any]:
 
 
 def kept_calls(swapped: Float[Tensor, "p r 3 h w"], drawings: Sequence[str]) -> dict[str, float]:
-    """How often each swap, and the second picture's numbers (`whole`), are called as the first one's own drawing."""
+    """Shares of drawings with each swap, and with all numbers (`whole`), that are called as the first one's own."""
     classifier = testbed.classifier()
     with torch.no_grad():
         answers = classifier(swapped.flatten(0, 1).clamp(0, 1))

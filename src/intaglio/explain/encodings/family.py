@@ -19,7 +19,7 @@ from intaglio.explain.encodings.shifted_noise import CodedDenoiser
 from intaglio.explain.encodings.swapped_slots import swapped_pictures
 from intaglio.explain.encodings.taught_encoding import TRAINING, EncodingLessons, EncodingPace, level_errors, teach
 from intaglio.images.image_set import ImageSet
-from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
+from intaglio.models.capabilities import Encodes, HasUNet, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import first_weights
 from intaglio.runs.picture_batches import content_order
@@ -53,7 +53,7 @@ class SlottedEncoding(ABC):
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
     """The numbers given at a timestep, as the end of a sentence that begins "At a timestep are given"."""
-    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasUNet)
     """What a model must be able to do (`intaglio.models.capabilities`)."""
 
     numbers: int = 64

@@ -52,7 +52,7 @@ class CodedDenoiser:
         return base, base + self.shift(noised, t, codes, detach)
 
     def shift(self, noised: Latents, t: Int[Tensor, "n"], codes: Float[Tensor, "n z"], detach: bool = False) -> Latents:
-        """What is added to the frozen denoiser's noise."""
+        """The shift: a term that is added to the frozen denoiser's noise."""
         given = self.slots.given(t) * codes
         if detach:
             own = self.slots.own(t)

@@ -19,7 +19,8 @@ from intaglio.runs.run import Run
 TRAINING = "encoding"
 """Name of the training, of its state and its log."""
 SAVED_S = 20.0
-"""Seconds between two saved states."""
+SAVED = 50
+"""Seconds between two saved states, beside so many that are saved in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,8 @@ def teach(encoder: nn.Module, denoiser: CodedDenoiser, lessons: EncodingLessons,
 
     settings = CosineSettings(steps=pace.steps, learning_rate=pace.learning_rate, warmup=20)
     trainer = Trainer(dict(networks.named_parameters()), settings)
-    checkpoints = Checkpoints(run, every_s=SAVED_S, streams=(TRAINING,), state=TRAINING)
+    often = max(1, pace.steps // SAVED)
+    checkpoints = Checkpoints(run, every_s=SAVED_S, every=often, streams=(TRAINING,), state=TRAINING)
     checkpoints.restore(trainer)
     train(trainer, objective, run, checkpoints, label=TRAINING, stream=TRAINING)
     trainer.export()

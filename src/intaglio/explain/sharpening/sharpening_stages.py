@@ -15,7 +15,8 @@ from intaglio.metrics.similarity.encoder import Encoder
 from intaglio.runs.run import Run
 
 SAVED_S = 20.0
-"""Seconds between two saved states."""
+SAVED = 50
+"""Seconds between two saved states, beside so many that are saved in all."""
 GENERATOR, ENCODER, BOTH = "generator", "encoder", "both"
 """Names of the trainings, of their states and logs."""
 
@@ -61,7 +62,8 @@ class Sharpening:
     ) -> None:
         settings = CosineSettings(steps=steps, learning_rate=rate, weight_decay=0.0)
         trainer = Trainer(weights, settings, shares=shares)
-        checkpoints = Checkpoints(self.run, every_s=SAVED_S, streams=(name,), state=name)
+        often = max(1, steps // SAVED)
+        checkpoints = Checkpoints(self.run, every_s=SAVED_S, every=often, streams=(name,), state=name)
         checkpoints.restore(trainer)
 
         def objective(step: int) -> StepLoss:

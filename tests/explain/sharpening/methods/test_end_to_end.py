@@ -8,7 +8,7 @@ from intaglio.runs.run import Run
 from sharpening_scenes import SMALL as SCENE
 from sharpening_scenes import blind_encoder, blue_pictures
 
-SMALL = {**SCENE}
+SMALL = {"generator_steps": 4, "encoder_steps": 3, "rows": 8, "width": 8, "copies": 1, "held": 0.3}
 BAD = {"generator_rate": 0.0}
 PIECES = {}
 

@@ -13,7 +13,7 @@ from intaglio.runs.run import Run
 from sharpening_scenes import SMALL as SCENE
 from sharpening_scenes import TAUGHT, blind_encoder, blue_pictures, check_the_bit_becomes_readable
 
-SMALL = {**SCENE}
+SMALL = {"generator_steps": 4, "encoder_steps": 3, "rows": 8, "width": 8, "copies": 1, "held": 0.3}
 BAD = {"width": 6}
 PIECES = {}
 

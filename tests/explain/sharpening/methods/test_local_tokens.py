@@ -8,7 +8,7 @@ from intaglio.explain.sharpening.weak_generator import WeakGenerator
 from sharpening_scenes import SMALL as SCENE
 from sharpening_scenes import blind_encoder, blue_pictures
 
-SMALL = {**SCENE}
+SMALL = {"generator_steps": 4, "encoder_steps": 3, "rows": 8, "width": 8, "copies": 1, "held": 0.3}
 BAD = {"encoder_steps": 0}
 PIECES = {}
 

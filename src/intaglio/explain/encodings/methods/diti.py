@@ -15,10 +15,10 @@ Split = Literal["confused", "even"]
 
 @dataclass(frozen=True, kw_only=True)
 class DiTi(SlottedEncoding):
-    """DiTi: numbers that are given from their slot of noise levels on, so that each makes up what is lost there.
+    """DiTi: numbers in slots of noise levels, each to make up what is lost there.
 
-    Noise takes from pictures first what tells close ones apart. The numbers z are cut into k slots, as are the
-    timesteps; at a timestep of slot i the gradient network is given the numbers of slots 1 to i, and those of later
+    They are given from their slot on. Noise takes from pictures first what tells close ones apart. The numbers z are
+    cut into k slots, as are the timesteps; at a timestep of slot i the gradient network is given the numbers of slots 1 to i, and those of later
     slots are 0. Slot i is thus the first that can make up what is lost at its noise levels. The published slots are
     even, or chosen by hand; `confused` lays them so that over each the probability that two pictures are confused,
     1/2 erfc(sqrt(alphabar) d / (2 sqrt(2) sqrt(1 - alphabar))), rises as much, a mean over the principal directions of

@@ -9,9 +9,10 @@ from intaglio.explain.sharpening.sharpening_stages import Sharpening
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEnd(EncoderSharpener):
-    """Generator and encoder learn at once, each at its rate, for as many steps as the two stages have together.
+    """Generator and encoder that learn at once, each at its own rate.
 
-    Early errors are those of a generator that cannot draw yet, and the encoder follows them.
+    They have as many steps as the two stages of GenHancer together. Early errors are those of a generator that cannot
+    draw yet, and the encoder follows them.
 
     Source: the ablation of arXiv 2503.19480.
     """

@@ -8,7 +8,7 @@ from intaglio.explain.sharpening.sharpening_stages import Sharpening
 
 @dataclass(frozen=True, kw_only=True)
 class GenHancer(EncoderSharpener):
-    """GenHancer: first a weak generator learns from the frozen encoder's descriptors, then the encoder from it.
+    """GenHancer: a weak generator learns from descriptors, then their encoder learns from it.
 
     Stage 1: the generator g and the projector of descriptors e(y) learn, the encoder e is frozen. Stage 2: the
     encoder learns by the frozen generator. Both lower

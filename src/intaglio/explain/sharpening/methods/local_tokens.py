@@ -9,7 +9,7 @@ from intaglio.explain.sharpening.sharpening_stages import Sharpening
 
 @dataclass(frozen=True, kw_only=True)
 class LocalTokens(EncoderSharpener):
-    """Two stages with a generator that is shown the encoder's coarsest maps beside the descriptor.
+    """Two stages with a generator that is shown the encoder's maps beside the descriptor.
 
     The maps tell where everything is, so that drawing is easy and the descriptor is asked for little: the error teaches
     the maps and not what they are pooled to.
