@@ -71,6 +71,7 @@ def test_the_weak_correlation_is_1_up_to_an_affine_map_and_near_0_for_others():
     assert weak_mcc(first, source.standard_normal((4000, 3))) < 0.05
     assert weak_mcc(first, np.stack([first[:, 0], np.ones(4000)], 1)) == pytest.approx(0.5, abs=0.05)
     assert weak_mcc(np.zeros((50, 1)), first[:50]) == 0
+    assert weak_mcc(first[:40], source.standard_normal((40, 8))) < 0.25  # a map that is judged where it is fitted: 0.4
 
 
 def test_features_are_standardised_by_the_environments_that_are_learnt_from():

@@ -8,9 +8,11 @@ import pytest
 from intaglio.errors import BadInput
 from intaglio.explain.picture_features import FeatureSource, TabledFeatures
 from intaglio.explain.slices.balanced_weights import TaughtPictures, balanced_weights, slice_cells
+from intaglio.explain.slices.family import PictureSlice, _weighed
+from intaglio.explain.slices.judged_rows import JudgedRows
 from intaglio.explain.slices.methods.caption_keywords import CaptionKeywords
 from intaglio.explain.slices.methods.domino import Domino
-from intaglio.explain.slices.result import ErrorSlices
+from intaglio.explain.slices.result import ErrorSlices, FoundGroup
 from intaglio.runs.run import Run
 from slice_scenes import by_colour, coloured
 
@@ -108,3 +110,18 @@ def test_a_stopped_weighing_goes_on_with_the_batches_that_it_has(tmp_path):
         found = method(by_colour(), stopping, images, truth, taught, run=run)
     assert found == method(by_colour(), Colours(), images, truth, taught)
     assert stopping.calls == 6
+
+
+def test_a_weight_names_the_slice_by_its_number_among_all():
+    rows = JudgedRows(np.zeros((4, 1)), np.zeros((4, 1)), np.zeros(4, int), np.zeros(4, int), (None,) * 4, 2)
+    counts = {"inside": 1, "errors_inside": 1, "errors_outside": 0, "outside": 1, "p": 0.5, "q": 0.5}
+    found = [
+        FoundGroup(told="x", **counts, passes=passes, pictures=(), truth=(), called=()) for passes in (False, True)
+    ]
+    slices = [
+        PictureSlice("first", lambda given: np.ones(len(given)), lambda given: np.arange(len(given)) == 0),
+        PictureSlice("second", lambda given: np.ones(len(given)), lambda given: np.arange(len(given)) == 3),
+    ]
+    weighed = _weighed(slices, found, rows, ("a", "b", "c", "d"), rows)
+    assert [(one.name, one.slice) for one in weighed] == [("a", None), ("b", None), ("c", None), ("d", 1)]
+    assert [one.weight for one in weighed] == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])

@@ -132,7 +132,7 @@ class TransferPredictions(StoredTable):
             for stage, one in self.accuracy.items()
         )
         count, common = int(self.judged.sum()), self.common_accuracy
-        return f"{from_}: {told} of {count:,} rows are right; the most common class has {common:.0%}."
+        return f"{from_}: {told} of {count:,} rows are right; the class that is most common elsewhere has {common:.0%}."
 
     @property
     def warnings(self) -> list[str]:

@@ -19,6 +19,11 @@ LIMITS: Sequence[Row] = (
         "caused both. Under another graph, or a hidden common cause, the pictures are others and look as good.",
     ),
     Row(
+        "Of pictures that were learnt",
+        "The pictures that are shown, and all figures, are of pictures that the networks learnt from. On others both "
+        "may be worse.",
+    ),
+    Row(
         "Values that never stood together",
         "A value far from those that pictures of such other attributes had was never seen: the picture is then a guess "
         "of the network, and what is told of it is not tested by any real one.",

@@ -18,14 +18,14 @@ class DiTi(SlottedEncoding):
     """DiTi: numbers in slots of noise levels, each to make up what is lost there.
 
     They are given from their slot on. Noise takes from pictures first what tells close ones apart. The numbers z are
-    cut into k slots, as are the timesteps; at a timestep of slot i the gradient network is given the numbers of slots 1 to i, and those of later
-    slots are 0. Slot i is thus the first that can make up what is lost at its noise levels. The published slots are
-    even, or chosen by hand; `confused` lays them so that over each the probability that two pictures are confused,
-    1/2 erfc(sqrt(alphabar) d / (2 sqrt(2) sqrt(1 - alphabar))), rises as much, a mean over the principal directions of
-    the latents, d being the distance of two pictures in such a direction. The published gradient network is a
-    trainable copy of the denoiser's middle block and up half, and reads z in its embedding of the timestep; here it is
-    a small U-Net of its own, and reads z laid out as maps beside the latents, too. The published contrastive terms,
-    whose weight is 0 in the shipped settings, are left out.
+    cut into k slots, as are the timesteps; at a timestep of slot i the gradient network is given the numbers of slots 1
+    to i, and those of later slots are 0. Slot i is thus the first that can make up what is lost at its noise levels.
+    The published slots are even, or chosen by hand; `confused` lays them so that over each the probability that two
+    pictures are confused, 1/2 erfc(sqrt(alphabar) d / (2 sqrt(2) sqrt(1 - alphabar))), rises as much, a mean over the
+    principal directions of the latents, d being the distance of two pictures in such a direction. The published
+    gradient network is a trainable copy of the denoiser's middle block and up half, and reads z in its embedding of the
+    timestep; here it is a small U-Net of its own, and reads z laid out as maps beside the latents, too. The published
+    contrastive terms, whose weight is 0 in the shipped settings, are left out.
 
     Source: Yue, Wang, Sun, Ji, Chang and Zhang, arXiv 2401.11430.
     """
