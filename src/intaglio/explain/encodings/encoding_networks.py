@@ -50,7 +50,7 @@ class GradientNetwork(nn.Module):
         self.read = nn.Linear(numbers, 4 * width)
         self.lay = nn.Linear(numbers, LAID * PLACES**2)
         nn.init.zeros_(self.net.conv_out.weight)
-        nn.init.zeros_(self.net.conv_out.bias)
+        nn.init.zeros_(self.net.conv_out.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(
         self, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], codes: Float[Tensor, "n z"]
