@@ -33,9 +33,9 @@ class TransferNetwork(nn.Module, ABC):
     def loss(self, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:
         """The objective on rows of known environments."""
 
+    @abstractmethod
     def refit_loss(self, target: Rows, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:
         """The objective on rows of the target whose outcomes are not known, beside a batch of the others."""
-        raise NotImplementedError
 
     @abstractmethod
     def labelled_loss(self, labelled: RowBatch, target: Rows, rows: RowBatch, noise: Generator) -> Float[Tensor, ""]:

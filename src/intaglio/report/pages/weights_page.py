@@ -32,7 +32,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     found = KernelReadings.load(run.folder)
     if found is None:
         return None
-    album, shown = Album(page_folder, SHOWN, run=run.folder), found.shown(SHOWN)
+    album, layers = Album(page_folder, SHOWN, run=run.folder), {one.name: one for one in found.layers}
     heads = ["layer", "kernels", "size", *(one.replace("_", " ") for one in found.measured), "by chance", "verdict"]
     return ConceptPage(
         template="audit_concept.html.j2",
@@ -47,7 +47,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         ),
         table_heading="Layers",
         table_text=_text(found),
-        pictures=[("Kernels", [_shown(one, found, run, album) for one in found.layers if one.name in shown])],
+        pictures=[("Kernels", [_shown(layers[name], found, run, album) for name in found.shown(SHOWN)])],
         pictures_text="At most 64 kernels of a layer, spread over its channels: red above 0, blue below.",
         limits=LIMITS,
     )
