@@ -32,6 +32,7 @@ from intaglio.explain.heads.methods.concept_head import ConceptHead as ConceptHe
 from intaglio.causal.cate.methods.constant import ConstantEffect as ConstantEffect
 from intaglio.audit.components.methods.copyscope import CopyScope as CopyScope
 from intaglio.explain.words.methods.cross_attention import CrossAttention as CrossAttention
+from intaglio.explain.repairs.methods.cut_edges import CutEdges as CutEdges
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.protect.purify.methods.ddsp import DDSP as DDSP
 from intaglio.adapt.methods.dp_lora import DPLoRATuning as DPLoRATuning
@@ -109,6 +110,7 @@ from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.explain.methods.lime import LIME as LIME
 from intaglio.explain.counterfactuals.methods.label_only import LabelOnly as LabelOnly
 from intaglio.explain.directions.methods.labelled import LabelledDirection as LabelledDirection
+from intaglio.explain.repairs.methods.last_layer import LastLayer as LastLayer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
 from intaglio.explain.directions.methods.latent_pca import LatentDirections as LatentDirections
 from intaglio.explain.features.methods.latents import LatentProbe as LatentProbe
@@ -171,6 +173,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.explain.methods.rise import RISE as RISE
 from intaglio.causal.cate.methods.r_learner import RLearner as RLearner
 from intaglio.explain.directions.methods.random import RandomDirections as RandomDirections
+from intaglio.explain.repairs.methods.random_edges import RandomEdges as RandomEdges
 from intaglio.explain.bias.methods.random_features import RandomFeatures as RandomFeatures
 from intaglio.audit.unlearning.attack.methods.random_tokens import RandomTokens as RandomTokens
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
@@ -209,6 +212,7 @@ from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDis
 from intaglio.audit.attribution.methods.spectrum import Spectrum as Spectrum
 from intaglio.explain.heads.methods.spline_head import SplineHead as SplineHead
 from intaglio.protect.fingerprint.methods.stable_signature import StableSignature as StableSignature
+from intaglio.explain.repairs.methods.steepest_edges import SteepestEdges as SteepestEdges
 from intaglio.audit.components.methods.switched_off import SwitchedOff as SwitchedOff
 from intaglio.audit.components.methods.switched_on import SwitchedOn as SwitchedOn
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ

@@ -195,6 +195,11 @@ VERBS: dict[str, Verb] = {
         "find the edges between a network's filters by which a class's score comes about",
         Methods("explain.paths.methods"),
     ),
+    "explain repair": Verb(
+        "intaglio.commands.explain_repair:ExplainRepair",
+        "change a classifier so that a known shortcut moves its scores no more",
+        Methods("explain.repairs.methods"),
+    ),
     "explain blindspots": Verb(
         "intaglio.commands.explain_blindspots:ExplainBlindSpots",
         "find concepts that a model draws too rarely or too often, beside real pictures",

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from explain_scenes import SIDE
+from intaglio.bench.kit.marked_pictures import CorneredPictures, taught_classifier, with_mark
 from intaglio.bench.slices import bench
 from intaglio.bench.slices.bench import SlicesBench, figures_of, precision
-from intaglio.bench.slices.marked_pictures import CorneredPictures, taught_classifier, with_mark
 from intaglio.explain.slices.balanced_weights import TaughtPictures
 from intaglio.explain.slices.result import ErrorSlices, FoundGroup
 from intaglio.images.image_set import ImageSet

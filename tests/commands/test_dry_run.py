@@ -55,6 +55,7 @@ LINES = {
     "explain evaluate": "explain evaluate --images {pictures} --methods input-gradient",
     "explain components": "explain components relp --model {base} --clean cat --corrupted dog --draws 1 --steps 1",
     "explain paths": "explain paths interventions --images {pictures}",
+    "explain repair": "explain repair cut-edges --images {labelled} --labels {marks} --shortcut mark --head artist",
     "explain series": "explain series series-gradients --series {series}",
     "explain sharpening": "explain sharpening genhancer --images {labelled} --model {base} --rows 4",
     "explain surrogate": "explain surrogate two-phase --features {rows} --predictions {said}",
@@ -89,7 +90,7 @@ def places(tmp_path_factory):
         images = tiny.some_pictures(seed, count)
         for picture, pixels in zip(images.names, images.pixels, strict=True):
             save_png(pixels, root / name / f"{picture}.png")
-    images, columns = feature_scenes.labelled()
+    images, columns = feature_scenes.labelled(24)
     for name, pixels in zip(images.names, images.pixels, strict=True):
         save_png(pixels, root / "labelled" / name)
     lit = [f"{name},{light}" for name, light in zip(images.names, columns["light"], strict=True)]
@@ -100,6 +101,12 @@ def places(tmp_path_factory):
     (root / "g.csv").write_text("source,target\na,b\n")
     of_kinds = [f"{name},{classifier().classes['kind'][0]}" for name in images.names]
     (root / "k.csv").write_text("\n".join(["picture,kind", *of_kinds]))
+    artist = classifier().classes["artist"][0]
+    (root / "m.csv").write_text(
+        "\n".join(
+            ["picture,artist,mark", *(f"{name},{artist},{['no', 'yes'][k % 2]}" for k, name in enumerate(images.names))]
+        )
+    )
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
@@ -135,6 +142,7 @@ def places(tmp_path_factory):
         "labelled": root / "labelled",
         "labels": root / "l.csv",
         "kinds": root / "k.csv",
+        "marks": root / "m.csv",
         "controls": root / "controls",
     }
 

@@ -97,6 +97,36 @@ def chained() -> ScoredClassifier:
     return classifier_score(net, HEAD, side=SIDE)
 
 
+def marked_chain() -> ScoredClassifier:
+    """`chained`, with a second chain for a shortcut: green ink to filter 1 of each, and from the last to the class yes.
+
+    Filter 2 of each takes blue, and goes nowhere. No filter takes another's map.
+    """
+    scored = chained()
+    net = scored.network
+    for k, stage in enumerate(net.stages):
+        conv = stage[0][0]
+        conv.weight.zero_()
+        for place in range(3):
+            conv.weight[place, place, 1, 1] = 1 + k
+    net.heads[HEAD].weight[0, 1] = 8.0
+    net.heads[HEAD].bias[:] = torch.tensor([-8.0, 0.0])
+    return scored
+
+
+def marked_reds(count: int = 96) -> tuple[ImageSet, list[str], list[str]]:
+    """Pictures of red ink, much of it in those of the class yes, green ink in those with the shortcut; and both."""
+    source = torch.Generator().manual_seed(2)
+    yes, green = torch.arange(count) % 2 == 0, torch.arange(count) // 2 % 4 == 0
+    green = torch.where(yes, ~green, green)
+    pixels = torch.ones(count, 3, SIDE, SIDE)
+    some = 0.05 * torch.rand(3, count, generator=source)
+    for channel, ink in enumerate((0.1 + 0.2 * yes + some[0], 0.3 * green + some[1], 0.3 + some[2])):
+        pixels[:, channel] -= ink.view(-1, 1, 1)
+    texts = [["yes" if one else "no" for one in those.tolist()] for those in (yes, green)]
+    return ImageSet.from_pixels(pixels), texts[0], texts[1]
+
+
 def reds(count: int = 24) -> ImageSet:
     """Pictures of red ink on white, every other one with much of it, with as much green ink."""
     source = torch.Generator().manual_seed(1)

@@ -78,6 +78,8 @@ from intaglio.explain.features.result import FeatureProbes
 from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.explain.picture_features import LayerFeatures
+from intaglio.explain.repairs.family import NETWORK, Repair
+from intaglio.explain.repairs.result import RepairedClassifier
 from intaglio.explain.result import Attributions
 from intaglio.explain.selectors.family import PREDICTOR, SELECTOR, TaughtSelector
 from intaglio.explain.selectors.result import SelectedPixels
@@ -855,6 +857,26 @@ def _found_paths_file(found: ClassGraph, folder: Path) -> tuple[Numbers, Numbers
     return _found_paths(found), _found_paths(ClassGraph.load(folder))
 
 
+def _repair(method: Any, models: tuple[Any, ...], run: Run) -> Repair:
+    return method(explain_scenes.marked_chain(), *explain_scenes.marked_reds(), column="green", run=run)
+
+
+def _repaired(found: Repair) -> Numbers:
+    told = found.result
+    numbers = torch.tensor([told.gap_before, told.gap_after, told.share, *told.worst, *told.gain_interval])
+    answers = torch.tensor([told.cells, told.before, told.after])
+    effects = torch.tensor([one[2] for one in told.cut])
+    return {"answers": answers, "told": numbers, "effects": effects, **found.network.state_dict()}
+
+
+def _repaired_file(found: Repair, folder: Path) -> tuple[Numbers, Numbers]:
+    folder.mkdir()
+    found.save(folder)
+    stored = RepairedClassifier.load(folder)
+    assert stored is not None
+    return _repaired(found), _repaired(Repair(stored, load_classifier(folder / NETWORK)))
+
+
 def _fit_surrogate(method: Any, models: tuple[Any, ...], run: Run) -> SurrogateRules:
     return method(surrogate_scenes.small(), run=run)
 
@@ -1192,6 +1214,7 @@ FAMILIES = {
     "explain bias": Family(_base, _find_bias, _found_bias, _bias_file),
     "explain components": Family(_base, _patch_components, _patched_effects, _patched_effects_file),
     "explain paths": Family(lambda folder: (), _find_paths, _found_paths, _found_paths_file),
+    "explain repair": Family(lambda folder: (), _repair, _repaired, _repaired_file),
     "explain series": Family(lambda folder: (), _explain_points, _points, _points_file),
     "explain sharpening": Family(lambda folder: (), _sharpen, _sharpened, _sharpened_file),
     "explain surrogate": Family(lambda folder: (), _fit_surrogate, _surrogate, _surrogate_file),

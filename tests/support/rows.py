@@ -41,6 +41,7 @@ MODELLESS = (
     "explain heads",
     "explain selectors",
     "explain paths",
+    "explain repair",
     "explain series",
     "explain sharpening",
     "explain surrogate",

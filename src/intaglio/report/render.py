@@ -48,6 +48,7 @@ PAGE_MODULES = {
     "explain heads": "intaglio.report.pages.heads_page",
     "explain selectors": "intaglio.report.pages.selectors_page",
     "explain paths": "intaglio.report.pages.paths_page",
+    "explain repair": "intaglio.report.pages.repair_page",
     "explain series": "intaglio.report.pages.series_page",
     "explain sharpening": "intaglio.report.pages.sharpening_page",
     "explain surrogate": "intaglio.report.pages.surrogate_page",

@@ -7,8 +7,8 @@ from torch import nn
 import explain_scenes
 from intaglio.causal.formats.graph_files import read_graph
 from intaglio.errors import BadInput
+from intaglio.explain.filter_chain import FilterChain, FilterEdge, filter_chain
 from intaglio.explain.paths.family import largest_edges, on_paths, split_pictures
-from intaglio.explain.paths.filter_chain import FilterChain, FilterEdge, filter_chain
 from intaglio.explain.paths.methods.gradient_edges import GradientEdges
 from intaglio.explain.paths.methods.interventions import EdgeInterventions
 from intaglio.explain.paths.result import ClassGraph

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from intaglio.bench.kit.marked_pictures import CLASSES, CorneredPictures, marked_pictures
 from intaglio.bench.kit.methods import default_methods
-from intaglio.bench.slices.marked_pictures import CLASSES, CorneredPictures, marked_pictures
 from intaglio.explain.picture_features import EncodedFeatures, FeatureSource, LayerFeatures
 from intaglio.explain.slices.balanced_weights import balanced_weights
 from intaglio.explain.slices.family import SliceFinder

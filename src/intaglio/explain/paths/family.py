@@ -11,7 +11,7 @@ from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
-from intaglio.explain.paths.filter_chain import FilterChain, FilterEdge, Pictures, filter_chain
+from intaglio.explain.filter_chain import FilterChain, FilterEdge, Pictures, filter_chain
 from intaglio.explain.paths.result import ClassGraph
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.paired_flips import flipped_p, smallest_p
@@ -22,6 +22,7 @@ from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
+Others = Float[Tensor, "m 3 h w"]
 KIND = "edges"
 FEWEST = 4
 """Pictures of the class, and of others, at least."""
@@ -149,7 +150,7 @@ class PathFinder(ABC):
         return ClassGraph(*about, tuple(edges), *tests, shares, scores)
 
 
-def split_pictures(scored: ScoredNetwork, images: ImageSet, target: int) -> tuple[Pictures, Pictures]:
+def split_pictures(scored: ScoredNetwork, images: ImageSet, target: int) -> tuple[Pictures, Others]:
     """Pictures that the network calls the class, and the others. Raises `BadInput` for too few of either."""
     called = scored.called(images.pixels) == target
     own, others = images.pixels[called], images.pixels[~called]

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from intaglio.explain.paths.filter_chain import FilterEdge
+from intaglio.explain.filter_chain import FilterEdge
 from intaglio.files import atomic_write
 from intaglio.runs.stored_table import StoredTable
 from intaglio.runs.tables import rows_csv

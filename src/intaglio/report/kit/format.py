@@ -33,6 +33,7 @@ VERBS = {
     "explain encodings": "Encodings of pictures by noise levels",
     "explain evaluate": "Explanations of a classifier beside each other",
     "explain paths": "Paths through a classifier",
+    "explain repair": "A shortcut taken out of a classifier",
     "explain series": "Points of series that a classifier goes by",
     "explain sharpening": "An encoder that was sharpened",
     "explain surrogate": "Rules that say what a black box says",

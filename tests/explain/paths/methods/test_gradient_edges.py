@@ -1,7 +1,7 @@
 import torch
 
 import explain_scenes
-from intaglio.explain.paths.filter_chain import FilterEdge, filter_chain
+from intaglio.explain.filter_chain import FilterEdge, filter_chain
 from intaglio.explain.paths.methods.gradient_edges import GradientEdges
 from intaglio.explain.paths.methods.interventions import EdgeInterventions
 

@@ -4,7 +4,7 @@ from torch.nn.functional import conv2d
 
 import explain_scenes
 import tiny
-from intaglio.explain.paths.filter_chain import FilterEdge, filter_chain
+from intaglio.explain.filter_chain import FilterEdge, filter_chain
 from intaglio.explain.paths.methods.interventions import EdgeInterventions
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score

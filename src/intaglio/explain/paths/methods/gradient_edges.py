@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.explain.filter_chain import FilterChain, FilterEdge, Pictures
 from intaglio.explain.paths.family import PathFinder
-from intaglio.explain.paths.filter_chain import FilterChain, FilterEdge, Pictures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,12 +141,21 @@ class FilterChain:
 
 
 @torch.no_grad()
-def filter_chain(scored: ScoredNetwork, target: int, depth: int, reference: Pictures, batch: int) -> FilterChain:
-    """The last `depth` convolutions and the head, with means over reference pictures.
+def filter_chain(
+    scored: ScoredNetwork,
+    target: int,
+    depth: int | None,
+    reference: Pictures,
+    batch: int,
+    weights: Float[Tensor, "n"] | None = None,
+) -> FilterChain:
+    """The last `depth` convolutions that take filters of another, all for None, and the head.
 
-    Raises `BadInput` for a network that is no chain of plain convolutions there.
+    Means are over reference pictures, weighed where weights are given. Raises `BadInput` for a network that is no chain
+    of plain convolutions there.
     """
     convolutions = _called(scored)
+    depth = max(len(convolutions) - 1, 1) if depth is None else depth
     if len(convolutions) <= depth:
         raise BadInput(f"the network has {len(convolutions)} convolutions; give a --depth below that")
     chain = convolutions[-depth - 1 :]
@@ -162,18 +171,27 @@ def filter_chain(scored: ScoredNetwork, target: int, depth: int, reference: Pict
         raise BadInput("the network's head does not take one number of each last filter; give another network")
     modules = [*(module for _, module in chain[1:]), head]
     names = [name for name, _ in chain]
-    totals, seen = [0.0 for _ in modules], list[Tensor]()
-    handles = [one.register_forward_pre_hook(lambda module, given: seen.append(given[0].sum(0))) for one in modules]
+    shares = torch.ones(len(reference)) if weights is None else weights
+    means = _means(scored, modules, reference.split(batch), (shares / shares.sum()).split(batch))
+    return FilterChain(scored, target, (*names[1:], scored.classes[target]), tuple(names), tuple(modules), means)
+
+
+def _means(
+    scored: ScoredNetwork, modules: Sequence[nn.Module], parts: Sequence[Pictures], shares: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """What modules take, on a mean of pictures that count as their shares say."""
+    totals, seen = [torch.zeros(()) for _ in modules], list[Tensor]()
+    handles = [one.register_forward_pre_hook(lambda module, given: seen.append(given[0])) for one in modules]
     try:
-        for part in reference.split(batch):
+        for part, share in zip(parts, shares, strict=True):
             seen.clear()
             scored.logits(part)
-            totals = [total + one for total, one in zip(totals, seen, strict=True)]
+            weighed = [torch.einsum("n,n...->...", share.to(one), one) for one in seen]
+            totals = [total + one for total, one in zip(totals, weighed, strict=True)]
     finally:
         for handle in handles:
             handle.remove()
-    means = tuple(torch.as_tensor(total / len(reference)) for total in totals)
-    return FilterChain(scored, target, (*names[1:], scored.classes[target]), tuple(names), tuple(modules), means)
+    return tuple(totals)
 
 
 def _check_alone(

@@ -50,14 +50,19 @@ class CorneredPictures:
         names, truth = np.array(self.images.names), np.array(self.truth)
         return [set(names[self.astray & (truth == one)].tolist()) for one in CLASSES]
 
-    def worst(self, net: PictureClassifier) -> float:
-        """Share of the judged pictures that a classifier names right, of the worst of both classes, marked or not."""
-        truth, found = torch.from_numpy(self.codes), list[float]()
+    def further(self, net: PictureClassifier) -> dict[tuple[str, bool], float]:
+        """Share of the judged pictures that a classifier names right, by class and whether all have the mark."""
+        truth, found = torch.from_numpy(self.codes), dict[tuple[str, bool], float]()
         for marked in (False, True):
             with torch.no_grad():
                 called = net(with_mark(self.judged, np.full(len(self.codes), marked)))[HEAD].argmax(1)
-            found += [float((called == truth)[truth == kind].double().mean()) for kind in range(len(CLASSES))]
-        return min(found)
+            for kind, name in enumerate(CLASSES):
+                found[name, marked] = float((called == truth)[truth == kind].double().mean())
+        return found
+
+    def worst(self, net: PictureClassifier) -> float:
+        """The smallest share of `further`."""
+        return min(self.further(net).values())
 
     def retaught(self, weights: Float[ndarray, "m"], seed: int) -> PictureClassifier:
         """A small classifier that learned from the same pictures, drawn by weights."""

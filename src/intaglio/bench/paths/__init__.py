@@ -1,0 +1,1 @@
+"""Bench of edges between filters."""

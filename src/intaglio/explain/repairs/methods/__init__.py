@@ -1,0 +1,1 @@
+"""Ways to take a shortcut out of a classifier, a file each."""
