@@ -126,10 +126,10 @@ class RepairedClassifier(JsonTable):
         many = "edge" if len(self.cut) == 1 else "edges"
         cut = f"With {len(self.cut)} {many} cut, {self.share:.1%} of all, the" if self.cut else "The"
         return (
-            f"{cut} worst of {len(self._counted)} cells is named right in {after:.2f} of its pictures, not "
-            f"{before:.2f} ({low:+.2f} to {high:+.2f}), the mean cell in {mean_after:.2f}, not {mean_before:.2f}. Of "
-            f"{self._moved:.2f} by which {one_line(self.column)} moves the score of {one_line(self.target)}, "
-            f"{abs(self.gap_after):.2f} is left."
+            f"{cut} worst of {len(self._counted)} cells, a class with a value of {one_line(self.column)}, is named "
+            f"right in {after:.2f} of its pictures, not {before:.2f} ({low:+.2f} to {high:+.2f}), the mean cell in "
+            f"{mean_after:.2f}, not {mean_before:.2f}. Of {self._moved:.2f} by which {one_line(self.column)} moves the "
+            f"score of {one_line(self.target)}, {abs(self.gap_after):.2f} is left."
         )
 
     @property

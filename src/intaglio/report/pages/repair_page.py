@@ -80,5 +80,5 @@ def _edges(found: RepairedClassifier) -> tuple[str, PageTable] | None:
         "An effect is the part of the shortcut’s effect on the score that goes when the edge alone is cut. A filter is "
         "named by its convolution and its number."
     )
-    rows = [[source, target, decimal(effect, 3)] for source, target, effect in found.cut[:MOST_SHOWN]]
+    rows = [[source, target, f"{effect:.3f}"] for source, target, effect in found.cut[:MOST_SHOWN]]
     return text, PageTable("Edges that were cut", ["source", "target", "effect"], rows)
