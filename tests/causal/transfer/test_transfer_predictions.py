@@ -72,6 +72,8 @@ def test_the_weak_correlation_is_1_up_to_an_affine_map_and_near_0_for_others():
     assert weak_mcc(first, np.stack([first[:, 0], np.ones(4000)], 1)) == pytest.approx(0.5, abs=0.05)
     assert weak_mcc(np.zeros((50, 1)), first[:50]) == 0
     assert weak_mcc(first[:40], source.standard_normal((40, 8))) < 0.25  # a map that is judged where it is fitted: 0.4
+    turned = first * np.where(np.arange(4000) % 2 == 0, 1, -1)[:, None]  # alternating rows are one half and the other
+    assert weak_mcc(first, turned) < 0.1
 
 
 def test_features_are_standardised_by_the_environments_that_are_learnt_from():
@@ -90,14 +92,17 @@ def test_outcomes_of_the_target_change_nothing_but_what_is_judged():
     assert blind.accuracy == {}
 
 
-def test_the_first_known_outcomes_are_learnt_from_and_not_judged():
+def test_some_known_outcomes_are_learnt_from_and_not_judged_and_another_seed_draws_others():
     outcomes = list(ROWS.outcomes)
     outcomes[36], outcomes[38] = "", "new"
     found = replace(SHORT, labelled=2)(replace(ROWS, outcomes=tuple(outcomes)), "far")
-    assert np.flatnonzero(found.labelled).tolist() == [1, 3]
+    assert found.labelled.sum() == 2
+    assert not found.labelled[[0, 2]].any()
     assert found.truth[2] == 3
     assert found.judged.sum() == 9
     assert not np.array_equal(found.stages["labelled"], found.stages["zero-shot"])
+    task = held_out(ROWS, "far")
+    assert len({tuple(task.labelled(3, seed).tolist()) for seed in range(8)}) > 4
 
 
 def test_each_known_environment_is_predicted_from_the_others_without_the_target():

@@ -17,6 +17,7 @@ from intaglio.causal.tables.number_columns import column, numbers
 from intaglio.causal.transfer.transfer_network import RowBatch
 from intaglio.errors import BadInput
 from intaglio.printable import one_line
+from intaglio.randomness import numpy_generator
 
 FEWEST = 10
 """Rows of an environment that is learnt from, at least."""
@@ -70,8 +71,8 @@ class HeldOutTask:
         """The most common class of the rows that are learnt from."""
         return int(torch.bincount(self.rows.labels).argmax())
 
-    def labelled(self, count: int) -> Int[ndarray, "k"]:
-        """Places of the first rows of the target whose class is known, and another environment's.
+    def labelled(self, count: int, seed: int) -> Int[ndarray, "k"]:
+        """Places, in order, of rows of the target whose class is known and another environment's, drawn by the seed.
 
         Raises `BadInput` for fewer.
         """
@@ -81,7 +82,7 @@ class HeldOutTask:
                 f"{count} labelled rows of the target are asked for, and {len(known)} have an outcome that another "
                 "environment has; lower --labelled"
             )
-        return known[:count]
+        return np.sort(numpy_generator(seed, count).permutation(known)[:count])
 
 
 def held_out(rows: EnvironmentRows, target: str) -> HeldOutTask:

@@ -53,8 +53,7 @@ class EnvironmentTransfer(ABC):
     """Changed by the target's rows without their outcomes, in words; empty for nothing."""
 
     labelled: int = 0
-    """Rows of the target whose outcomes are learnt from in the last stage, from 0: the first in the table that have
-    one."""
+    """Rows of the target whose outcomes are learnt from in the last stage, from 0, drawn of those that have one."""
     updates: int = 1000
     """Steps of AdamW on the known environments, from 1."""
     refit_updates: int = 1000
@@ -96,7 +95,7 @@ class EnvironmentTransfer(ABC):
             IntaglioError: for a loss that is not finite.
         """
         task = held_out(rows, target)
-        taught = task.labelled(self.labelled)
+        taught = task.labelled(self.labelled, self.seed)
         network = self.trained(task, run)
         stages = {ZERO: _asked(network, task.target)}
         found = network.latents(task.rows.features)

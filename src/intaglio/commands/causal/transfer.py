@@ -74,7 +74,7 @@ class CausalTransfer(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
 
         rows, known = self._rows()
         task = held_out(rows, self.target)
-        task.labelled(self._method.labelled)
+        task.labelled(self._method.labelled, self._method.seed)
         plan = transfer_plan(self._method, task)
         if self.dry_run and self.ends_with(plan):
             return 0
