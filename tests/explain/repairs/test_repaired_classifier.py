@@ -41,7 +41,10 @@ def test_figures_by_hand():
     assert [one["after"] for one in found.rows()] == pytest.approx([5 / 6, 0.75, 0.6])
     assert found.worst == pytest.approx((0.2, 0.6))
     assert found.mean == pytest.approx((1.7 / 3, (5 / 6 + 1.35) / 3))
-    assert "With 1 edge cut, 1.0% of all, the worst of 3 cells, a class with a value of mark, is named right in 0.60" in found.statement
+    assert (
+        "With 1 edge cut, 1.0% of all, the worst of 3 cells, a class with a value of mark, is named right in 0.60"
+        in found.statement
+    )
     assert "Of 2.00 by which mark moves the score of a, 0.50 is left." in found.statement
     assert any("not counted: b, no" in one for one in found.warnings)
     assert any("has 5 judging pictures" in one for one in found.warnings)

@@ -141,6 +141,22 @@ def test_the_second_classifier_learns_and_is_asked_without_the_pixels_that_are_s
     assert (learnt == fill.view(1, 3, 1, 1)).all(1).float().mean((1, 2)).tolist() == [0.25] * found.learnt
 
 
+def test_each_answer_is_by_its_network_on_its_pictures(monkeypatch):
+    images, labels = feature_scenes.labelled()
+    asked, real = [], Comet._answers
+    monkeypatch.setattr(Comet, "_answers", lambda self, *given: asked.append(given[:2]) or real(self, *given))
+    found = Comet(selector_widths=(4, 4), **FEW)(images, "light", labels["light"])
+    held = images.pixels[[images.names.index(name) for name in found.result.names]]
+    with torch.no_grad():
+        masks = found.taught.masks(held)
+    fill = torch.tensor(found.result.fill)
+    inside, outside = shown(held, masks, fill), shown(held, 1 - masks, fill)
+    told = [(found.taught.predictor, inside), (found.plain, held), (found.plain, inside), (found.plain, outside)]
+    for (network, pixels), (expected, of) in zip(asked, told, strict=False):
+        assert network is expected
+        torch.testing.assert_close(pixels, of)
+
+
 def test_labels_that_a_part_lacks_are_told():
     images, labels = feature_scenes.labelled(30)
     groups = ["all" if one == "bright" else str(k) for k, one in enumerate(labels["light"])]
@@ -186,6 +202,7 @@ def test_shares_are_means_over_labels_and_are_told_with_their_intervals():
     found = result()
     assert (found.accuracy, found.difference, found.chance, found.area) == (0.75, -0.25, 0.5, pytest.approx(0.15))
     assert found.interval[0] < 0.75 < found.interval[1]
+    assert result(groups=np.arange(40) // 4).interval == pytest.approx((0.75, 0.75))  # each group is right as often
     rows = found.rows()
     assert [(row["label"], row["pictures"], row["right"], row["left_out_right"]) for row in rows] == [
         ("a", 20, 1.0, 1.0), ("b", 20, 0.5, 0.0),
