@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
+import explain_scenes
 import tiny
 from intaglio.explain.filter_chain import FilterEdge, filter_chain
 from intaglio.explain.repairs.edge_cuts import best_offset, counts_up_to, first_order, without_edges
 from intaglio.explain.repairs.methods.cut_edges import CutEdges
+from intaglio.explain.repairs.methods.random_edges import RandomEdges
 from intaglio.explain.repairs.shortcut_pictures import ShortcutPictures
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score
@@ -92,3 +94,17 @@ def test_counts_grow_by_the_root_of_two_and_end_at_the_most():
     assert counts_up_to(20) == [0, 1, 2, 3, 4, 6, 8, 11, 16, 20]
     assert counts_up_to(1) == [0, 1]
     assert counts_up_to(0) == [0]
+
+
+def test_cut_edges_give_a_mean_in_which_all_cells_count_alike(monkeypatch):
+    scored, chains, real = explain_scenes.marked_chain(), [], RandomEdges.rated
+    monkeypatch.setattr(RandomEdges, "rated", lambda self, *given: chains.append(given[:2]) or real(self, *given))
+    images, truth, green = explain_scenes.marked_reds()
+    both = [k for k in range(len(images)) if truth[k] == green[k] == "yes"]
+    some = [k for k in range(len(images)) if k not in both[12:]]
+    RandomEdges()(scored, images[some], [truth[k] for k in some], [green[k] for k in some])
+    ((chain, choosing),) = chains
+    features = scored.features(choosing.pixels)
+    cells = [features[torch.from_numpy(choosing.cells == cell)].mean(0) for cell in range(4)]
+    torch.testing.assert_close(chain.means[-1], torch.stack(cells).mean(0))
+    assert not torch.allclose(chain.means[-1], features.mean(0), rtol=0.05)
