@@ -25,6 +25,18 @@ def test_the_planted_chain_is_cut_at_one_place_and_nothing_else():
     assert found.result.mean[1] == 1.0
 
 
+def test_which_value_is_called_what_does_not_count():
+    images, truth, green = explain_scenes.marked_reds()
+    named = {"yes": "a", "no": "b"}
+    found, turned = (
+        CutEdges(**SMALL)(explain_scenes.marked_chain(), images, truth, texts).result
+        for texts in (green, [named[one] for one in green])
+    )
+    assert found.gap_before * turned.gap_before < 0
+    assert [one[:2] for one in turned.cut] == [one[:2] for one in found.cut]
+    assert turned.cut[0][2] > 0
+
+
 def test_the_result_is_the_same_in_another_order_and_the_network_stays():
     scored = explain_scenes.marked_chain()
     before = {name: one.clone() for name, one in scored.network.state_dict().items()}
