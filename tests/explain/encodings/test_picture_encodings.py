@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from intaglio.explain import probe_scores
 from intaglio.explain.encodings.encoding_networks import PictureEncoder
 from intaglio.explain.encodings.label_slots import label_slots
 from intaglio.explain.encodings.noise_slots import NoiseSlots
@@ -53,3 +54,12 @@ def test_a_label_is_read_from_the_slot_that_has_it():
     told = dataclasses.replace(encodings(torch.ones(2, 3, 2)), labels=(found,))
     assert "1.00 by those of slot 2, the best (by chance 0.50)" in told.statement
     assert [row["slot"] for row in told.rows()] == ["1", "2", "3", "all"]
+
+
+def test_twins_are_never_on_both_sides_of_a_fold(monkeypatch):
+    folds, real = [], probe_scores.folds_of
+    monkeypatch.setitem(label_slots.__globals__, "folds_of", lambda *given: folds.append(real(*given)) or folds[-1])
+    twins = [f"name {k // 2}" for k in range(40)]
+    label_slots(np.zeros((40, 4)), SLOTS, {"kind": ["x", "x", "y", "y"] * 10}, twins, 4, 1.0, 0)
+    assert folds[0][::2].tolist() == folds[0][1::2].tolist()
+    assert len(set(folds[0].tolist())) == 4

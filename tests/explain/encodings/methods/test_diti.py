@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import feature_scenes
 import tiny
 from intaglio.errors import BadInput
+from intaglio.explain.encodings import family, swapped_slots
 from intaglio.explain.encodings.methods.diti import DiTi
 from intaglio.explain.encodings.noise_slots import confused_ends, even_ends
 from intaglio.models.diffusion.loading import load_model
@@ -49,3 +52,25 @@ def test_encodings_do_not_depend_on_the_order_of_the_pictures(tmp_path):
     assert (there.names, there.labels) == (back.names, ())
     assert torch.equal(there.codes, back.codes)
     assert torch.equal(there.swapped, back.swapped)
+
+
+def test_held_out_pictures_judge_and_are_drawn_and_are_not_learnt(tmp_path, monkeypatch):
+    learnt, drawn, teach = [], [], family.teach
+
+    def noted(model, prompts, seeds, *, guide, **about):
+        drawn.append((seeds, guide.codes))
+        return SimpleNamespace(pixels=torch.zeros(len(prompts), 3, tiny.RESOLUTION, tiny.RESOLUTION))
+
+    monkeypatch.setattr(swapped_slots, "sample", noted)
+    monkeypatch.setattr(family, "teach", lambda *given: learnt.append(given[2]) or teach(*given))
+    images, _ = feature_scenes.labelled(40)
+    found = DiTi(**{**SMALL, "pairs": 2, "seed": 7})(load_model(tiny.sd_folder(tmp_path / "base")), images)
+    held = [images.names.index(name) for name in found.pairs]
+    assert len(set(held)) == found.errors.shape[2] == 4
+    assert len(learnt[0].seen) == 36
+    assert not any(torch.equal(images.pixels[k], one) for k in held for one in learnt[0].seen)
+    codes = dict(zip(found.names, found.codes, strict=True))
+    for pair, (seeds, given) in enumerate(drawn):
+        assert seeds == [7 + pair] * 4
+        for row in range(2):
+            torch.testing.assert_close(given[row], codes[found.pairs[2 * pair + row]])
