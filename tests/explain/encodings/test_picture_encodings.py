@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.explain import probe_scores
+from intaglio.explain.encodings import label_slots as slots_module
 from intaglio.explain.encodings.encoding_networks import PictureEncoder
 from intaglio.explain.encodings.label_slots import label_slots
 from intaglio.explain.encodings.noise_slots import NoiseSlots
@@ -57,8 +57,8 @@ def test_a_label_is_read_from_the_slot_that_has_it():
 
 
 def test_twins_are_never_on_both_sides_of_a_fold(monkeypatch):
-    folds, real = [], probe_scores.folds_of
-    monkeypatch.setitem(label_slots.__globals__, "folds_of", lambda *given: folds.append(real(*given)) or folds[-1])
+    folds, real = [], slots_module.folds_of
+    monkeypatch.setattr(slots_module, "folds_of", lambda *given: folds.append(real(*given)) or folds[-1])
     twins = [f"name {k // 2}" for k in range(40)]
     label_slots(np.zeros((40, 4)), SLOTS, {"kind": ["x", "x", "y", "y"] * 10}, twins, 4, 1.0, 0)
     assert folds[0][::2].tolist() == folds[0][1::2].tolist()
