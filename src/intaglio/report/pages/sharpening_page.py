@@ -79,6 +79,8 @@ def _changed(found: SharpenedEncoder) -> list[list[str]]:
     rows.sort(key=lambda row: -abs(row["nearest_after"] - row["nearest_before"]))
     shown = sorted(rows[:SHOWN], key=lambda row: row["nearest_before"] - row["nearest_after"])
     numbers = ("copy_before", "copy_after", "cosine_kept")
+    if not shown:
+        return [["none", *["-"] * 5]]
     return [
         [
             row["picture"],
