@@ -32,6 +32,7 @@ class CausalDiffAE(DiffusionMaker):
     """
 
     reading: ClassVar[str] = "follow by the graph, each with its own noise"
+    learns_unlabelled: ClassVar[bool] = True
 
     prior: float = 0.01
     """Weight of the noises' prior, 0 or more."""
@@ -69,11 +70,13 @@ class CausalCode(WalkedPictures):
         told = values + (self._method.spread * logs.exp()).sqrt() * drawn
         method, weight = self._method, 1.0 if done >= self._method.rise else done / self._method.rise
         prior = 0.5 * (noises.square() + logs.exp() - 1 - logs).sum(1).mean()
+        known = labels.isfinite().all(1)
+        given = labels[known]
         return {
             "denoising": self.denoising(pixels, told, source),
             "prior": weight * method.prior * prior,
-            "labels": weight * label_error(values, labels),
-            "mechanisms": weight * label_error(self.layer.caused(labels), labels),
+            "labels": weight * label_error(values[known], given),
+            "mechanisms": weight * label_error(self.layer.caused(given), given),
         }
 
     def read(self, pixels: Pixels, labels: Values) -> Values:
@@ -86,5 +89,6 @@ class CausalCode(WalkedPictures):
 
 
 def label_error(values: Values, labels: Values) -> Tensor:
-    """Sum over attributes of KL(N(value, 1) || N(label, 1)), as a mean over pictures."""
-    return 0.5 * (values - labels).square().sum(1).mean()
+    """Sum over attributes of KL(N(value, 1) || N(label, 1)), as a mean over pictures; 0 where there are none."""
+    errors = 0.5 * (values - labels).square().sum(1)
+    return errors.mean() if len(errors) else errors.sum()
