@@ -111,7 +111,9 @@ def test_a_method_that_needs_labels_says_what_it_leaves_out(poor):
 
 def test_a_row_of_no_picture_is_refused_where_a_picture_has_none(poor, capsys):
     assert main(line(poor, f"--table={poor}/misspelt.csv")) == 2
-    assert "has no row for 11.png, and a row for 11.PNG, which is no picture" in " ".join(capsys.readouterr().err.split())
+    assert "has no row for 11.png, and a row for 11.PNG, which is no picture" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ def result(**changes):
     seen[:, :, 1] = [[10, 20, 32], [11, 20, 30], [15, 23, 27]]
     about = {
         "method": "m", "reading": "follow", "names": ("a", "b"), "edges": (("a", "b"),), "changes": {"a": 1.0},
-        "pictures": ("x", "y", "z"), "learnt_from": 300, "taught": 300, "low": np.array([0.0, 10.0]), "range": np.array([2.0, 20.0]),
+        "pictures": ("x", "y", "z"), "learnt_from": 300, "taught": 300, "low": np.array([0.0, 10.0]),
+        "range": np.array([2.0, 20.0]),
         "measures": ("", "ink-side"), "fits": (float("nan"), 0.9), "labels": labels, "held": np.zeros(3, bool),
         "before": labels + np.array([0.1, 0.0]), "after": after, "measured": seen,
     }  # fmt: skip

@@ -229,7 +229,8 @@ class Counterfactuals(StoredTable):
             raise ValueError("the graph and the attributes do not fit each other")
         return cls(
             method=str(about["method"]), reading=str(about["reading"]), names=names, edges=edges, changes=changes,
-            pictures=pictures, learnt_from=int(about["learnt_from"]), taught=int(about["taught"]), measures=measures, fits=fits, **arrays,
+            pictures=pictures, learnt_from=int(about["learnt_from"]), taught=int(about["taught"]), measures=measures,
+            fits=fits, **arrays,
         )  # fmt: skip
 
 

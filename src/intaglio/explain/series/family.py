@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
-from intaglio.explain.series.landmarks import Landmarks
 from intaglio.explain.series.labelled_series import LabelledSeries
+from intaglio.explain.series.landmarks import Landmarks
 from intaglio.explain.series.point_checks import partners_of, removal_curves, swapped_times
 from intaglio.explain.series.result import ExplainedPoints
 from intaglio.explain.series.series_network import Series, SeriesNetwork

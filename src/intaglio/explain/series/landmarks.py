@@ -11,12 +11,10 @@ from torch.nn.functional import normalize, one_hot
 
 from intaglio.randomness import generator, numpy_generator
 
-SHARPNESS = 0.1
+SHARPNESS = 0.01
 """Cosines are divided by it before a landmark is drawn."""
 STEPS, RATE = 100, 0.1
 """Moves of the landmarks, and the share of the way to the mean of the assigned that each of them goes."""
-ALIKE = 0.9
-"""Cosine of two landmarks from which on the one of fewer series is dropped."""
 SHUFFLES = 200
 """Of the classes, for the purity by chance."""
 
@@ -71,8 +69,8 @@ def landmarks_of(units: Float[Tensor, "n h"], codes: Int[Tensor, "n"], count: in
     """At most `count` unit vectors that unit vectors gather about.
 
     They start from vectors of all classes in turn. In each step every vector is assigned to a landmark that is drawn by
-    the softmax of their cosines over 0.1, and landmarks move towards the means of theirs. Landmarks that are nearest to
-    none, and those close to one of more vectors, are dropped.
+    the softmax of their cosines over 0.01, and landmarks move towards the means of theirs. Dropped are those nearest to
+    none, and those closer to one of more vectors than vectors are to their landmarks, as a mean of 1 - cosine.
     """
     source = generator(seed, "landmarks")
     found = units[_starts(codes, count, source)]
@@ -82,10 +80,11 @@ def landmarks_of(units: Float[Tensor, "n h"], codes: Int[Tensor, "n"], count: in
         own = one_hot(drawn, len(found)).to(units)
         means = own.T @ units / own.sum(0).clamp_min(1)[:, None]
         found = normalize(torch.lerp(found, torch.where(own.any(0)[:, None], means, found), RATE), dim=1)
-    counts = (units @ found.T).argmax(1).bincount(minlength=len(found))
+    cosines, places = (units @ found.T).max(1)
+    counts, spread = places.bincount(minlength=len(found)), 1 - float(cosines.mean())
     kept: list[int] = []
     for k in counts.argsort(descending=True, stable=True).tolist():
-        if counts[k] and all(float(found[k] @ found[one]) < ALIKE for one in kept):
+        if counts[k] and all(1 - float(found[k] @ found[one]) > spread for one in kept):
             kept.append(k)
     return found[kept]
 

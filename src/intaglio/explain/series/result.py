@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from intaglio.explain.series.point_checks import area
 from intaglio.explain.series.landmarks import Landmarks
+from intaglio.explain.series.point_checks import area
 from intaglio.metrics.statistics.interval import interval
 from intaglio.runs.stored_table import StoredTable
 

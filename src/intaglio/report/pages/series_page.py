@@ -107,9 +107,10 @@ def _landmarks(found: ExplainedPoints, landmarks: Landmarks) -> tuple[str, PageT
         lines.append(["", "", "importance", bars(one[1])])
     figures = found.landmark_figures()
     return (
-        f"Landmarks, about which held-out series gather by what is left of them: classes, the mean importance of the "
-        f"series, and the nearest one. {rate_text(figures['purity'])} of series are of the most frequent class of their "
-        f"landmark, by chance {rate_text(figures['purity_by_chance'])}. The run’s series.csv has the landmark of each.",
+        "Landmarks, about which held-out series gather by what is left of them: classes, the mean importance of the "
+        f"series, and the nearest one. {rate_text(figures['purity'])} of series are of the most frequent class of "
+        f"their landmark, by chance {rate_text(figures['purity_by_chance'])}. The run’s series.csv has the landmark of "
+        "each.",
         PageTable("Landmarks", ["landmark", "series", "classes", "bars"], lines),
     )
 

@@ -42,11 +42,11 @@ class TimeX(SeriesExplainer):
     asked about. Attention masks for series of one channel are not built: their points are replaced as all others are.
 
     Landmarks are typical embeddings of masked series: each explained series belongs to its nearest, so that a few masks
-    stand for many. Published ones are 50, learnt along with the masks, detached from them, by the same loss of
-    embeddings, and a series is assigned to one that is drawn from the softmax of cosines. Here they are learnt once the
-    masks are, from the series that these are learnt from, as moving means of the embeddings assigned to them; cosines
-    are about the mean of all embeddings and over 0.1, which the published draw passes to its gradient alone; and one of
-    two that point the same way is dropped. Masks are the same with landmarks and without.
+    stand for many. They are learnt once the masks are, so that masks are the same with them and without, as moving
+    means of the embeddings that a draw by cosines assigns to them; those of no series, and of two alike one, are
+    dropped. The published 50 are learnt along with the masks, detached from them, by the loss of embeddings. Cosines
+    are here about the mean of all embeddings and over 0.01; the published draw is of cosines as they are, and 0.1 is of
+    its gradient. To be embedded, a series has the mean of its time and channel in the share that is not kept.
 
     Source: Queen, Hartvigsen, Koker, He, Tsiligkaridis and Zitnik, arXiv 2306.02109, with share 0.5, size_weight 2 and
     break_weight 2 for planted spikes.
@@ -93,8 +93,11 @@ class TimeX(SeriesExplainer):
         kept = self._kept(network, masks, values)
         if not self.landmarks:
             return FoundPoints(kept)
-        learnt = self._masked(second, lessons, lessons.values, self._kept(network, masks, lessons.values), "learnt")
-        asked = self._masked(second, lessons, values, kept, "asked")
+        middle, others = lessons.values.mean(0), self._kept(network, masks, lessons.values)
+        learnt, asked = (
+            encoded(second, torch.lerp(middle.expand_as(one), one, share), self.batch).pooled
+            for one, share in ((lessons.values, others), (values, kept))
+        )
         return FoundPoints(kept, nearest_landmarks(learnt, lessons.codes, asked, self.landmarks, self.seed))
 
     @torch.no_grad()
@@ -102,19 +105,9 @@ class TimeX(SeriesExplainer):
         """The probability that each point is kept."""
         return torch.cat([masks(one, network(one).sequence).sigmoid() for one in values.split(self.batch)])
 
-    def _masked(
-        self, second: SeriesNetwork, lessons: SeriesLessons, values: Series, kept: Series, stream: str
-    ) -> Float[Tensor, "n h"]:
-        """Embeddings of masked series, means over some draws of the mask and of what is put in place."""
-        source, found = generator(self.seed, NAME, stream), []
-        for _ in range(self.draws):
-            drawn = (torch.rand(kept.shape, generator=source) < kept).to(values)
-            found.append(torch.lerp(lessons.replacements(len(values), source), values, drawn))
-        return torch.stack([encoded(second, one, self.batch).pooled for one in found]).mean(0)
-
     def seconds(self, learnt: int, held: int, points: int, step: float, row: float) -> float:
         """Two networks in every step; where there are landmarks, all series are masked and encoded."""
-        masked = (self.draws + 2) * row * (learnt + held) if self.landmarks else 0.0
+        masked = 3 * row * (learnt + held) if self.landmarks else 0.0
         return 2 * step * self.mask_updates * min(self.rows, learnt) + 2 * row * held + masked
 
     def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> tuple[MaskNetwork, SeriesNetwork]:
