@@ -23,12 +23,16 @@ class CausalDiffAE(DiffusionMaker):
     An encoder reads noises u [n, d] of a picture; values z_i = f_i(z of the causes of i) + u_i, in the order of the
     graph, are told to a denoiser. Minimised are the denoising error and, with a weight that rises from 0 to 1, prior *
     KL(N(u, s^2) || N(0, 1)) + sum_i (z_i - label_i)^2 / 2 + sum_i (label_i - f_i(labels of the causes))^2 / 2. To set
-    z_i = v, u and the noise of the picture are read off first; effects of i are worked out again with their own u.
+    z_i = v, u and the noise of the picture are read off first; effects of i are worked out again with their own u. The
+    last two terms are means over the pictures that have labels; the others are learnt by the denoising error, told the
+    values that are read off them, and by the prior.
 
-    Source: arXiv 2404.17735. Three things differ. Its prior has weight 1, at which the best u of an attribute is half
+    Source: arXiv 2404.17735. Four things differ. Its prior has weight 1, at which the best u of an attribute is half
     of what labels ask for (1 / (1 + prior) of it): here the weight is small, and the last term, which is ours, finds
     f_i in its place. Causes act by their values; in the published program by their noises, so that in a chain a -> b ->
-    c setting a never reaches c. And the denoiser gives a velocity in place of the noise (`picture_walks`).
+    c setting a never reaches c. The denoiser gives a velocity in place of the noise (`picture_walks`).
+    And where labels are few, published pictures without them, by the program a half drawn anew in each update, are told
+    zeros in place of values and have no prior, and drawing mixes what is told values and what is told zeros.
     """
 
     reading: ClassVar[str] = "follow by the graph, each with its own noise"
