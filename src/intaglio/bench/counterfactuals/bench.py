@@ -127,7 +127,7 @@ class CounterfactualsBench:
 def contenders(
     methods: Mapping[str, CounterfactualMaker], images: ImageSet, values: Float[ndarray, "n d"]
 ) -> dict[str, tuple[CounterfactualMaker | None, ImageSet, AttributeTable]]:
-    """What learns which pictures with which labels, by the row's name."""
+    """A method, and pictures and labels that it is given, by the row's name."""
     table, few = AttributeTable(NAMES, values), list(range(0, len(values), EVERY))
     sparse = np.full_like(values, np.nan)
     sparse[few] = values[few]

@@ -43,7 +43,7 @@ class AttributeTable:
     @cached_property
     def labelled(self) -> Bool[ndarray, "n"]:
         """Pictures with labels."""
-        return ~np.isnan(self.values).all(1)
+        return np.asarray(~np.isnan(self.values).all(1))
 
     @cached_property
     def taught(self) -> Bool[ndarray, "n"]:

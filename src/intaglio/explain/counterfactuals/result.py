@@ -94,7 +94,7 @@ class Counterfactuals(StoredTable):
     @property
     def judges(self) -> Bool[ndarray, "n"]:
         """Pictures by whose labels reading is judged: those held out, or all with labels where none is."""
-        return self.held if self.held.any() else ~np.isnan(self.labels).any(1)
+        return self.held if self.held.any() else np.asarray(~np.isnan(self.labels).any(1))
 
     @property
     def misread(self) -> Float[ndarray, "d"]:
@@ -136,7 +136,7 @@ class Counterfactuals(StoredTable):
 
     @property
     def _judged(self) -> str:
-        """How well labels that were not learnt are read off, in a sentence."""
+        """Distance of values read off from labels that were not learnt, in a sentence."""
         read = ", ".join(f"{name} by {self.misread[k]:.2f} of its range" for k, name in enumerate(self.names))
         return (
             f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off {self.held.sum()} "

@@ -31,8 +31,8 @@ class CausalDiffAE(DiffusionMaker):
     of what labels ask for (1 / (1 + prior) of it): here the weight is small, and the last term, which is ours, finds
     f_i in its place. Causes act by their values; in the published program by their noises, so that in a chain a -> b ->
     c setting a never reaches c. The denoiser gives a velocity in place of the noise (`picture_walks`).
-    And where labels are few, published pictures without them, by the program a half drawn anew in each update, are told
-    zeros in place of values and have no prior, and drawing mixes what is told values and what is told zeros.
+    And pictures without labels, which are in the program a half drawn anew in each update, have no prior when published
+    and are told zeros in place of values; what is drawn then mixes answers to values and to zeros.
     """
 
     reading: ClassVar[str] = "follow by the graph, each with its own noise"
