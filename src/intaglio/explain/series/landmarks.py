@@ -69,8 +69,8 @@ def landmarks_of(units: Float[Tensor, "n h"], codes: Int[Tensor, "n"], count: in
     """At most `count` unit vectors that unit vectors gather about.
 
     They start from vectors of all classes in turn. In each step every vector is assigned to a landmark that is drawn by
-    the softmax of their cosines over 0.01, and landmarks move towards the means of theirs. Dropped are those nearest to
-    none, and those closer to one of more vectors than vectors are to their landmarks, as a mean of 1 - cosine.
+    the softmax of their cosines over 0.01, and landmarks move towards the means of theirs. Dropped are those closer to
+    one of more vectors than vectors are to their landmarks, as a mean of 1 - cosine.
     """
     source = generator(seed, "landmarks")
     found = units[_starts(codes, count, source)]
@@ -84,7 +84,7 @@ def landmarks_of(units: Float[Tensor, "n h"], codes: Int[Tensor, "n"], count: in
     counts, spread = places.bincount(minlength=len(found)), 1 - float(cosines.mean())
     kept: list[int] = []
     for k in counts.argsort(descending=True, stable=True).tolist():
-        if counts[k] and all(1 - float(found[k] @ found[one]) > spread for one in kept):
+        if all(1 - float(found[k] @ found[one]) > spread for one in kept):
             kept.append(k)
     return found[kept]
 

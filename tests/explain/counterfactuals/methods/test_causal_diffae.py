@@ -72,6 +72,20 @@ def test_pictures_without_labels_add_nothing_to_the_terms_of_labels():
     assert none["denoising"].item() > 0
 
 
+def test_with_all_labels_the_terms_are_to_the_bit_those_of_whole_batches():
+    images, table = attribute_scenes.squares()
+    pixels, labels = 2 * images.pixels - 1, table.labels()
+    model = CausalDiffAE(channels=8).begun(attribute_scenes.GRAPH, 16)
+    found = model.losses(pixels, labels, 1.0, torch.Generator().manual_seed(0))
+    (found["labels"] + found["mechanisms"]).backward()
+    slopes = [one.grad.clone() for one in (*model.encoder.parameters(), *model.layer.parameters())]
+    model.zero_grad()
+    errors = [model.read(pixels, labels) - labels, model.layer.caused(labels) - labels]
+    (0.5 * errors[0].square().sum(1).mean() + 0.5 * errors[1].square().sum(1).mean()).backward()
+    for one, slope in zip((*model.encoder.parameters(), *model.layer.parameters()), slopes, strict=True):
+        assert torch.equal(one.grad, slope)
+
+
 def test_the_weight_of_labels_rises_and_the_denoising_error_is_always_there():
     method = CausalDiffAE(channels=8, rise=0.5)
     shares = []
