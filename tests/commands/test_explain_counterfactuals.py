@@ -93,7 +93,7 @@ def test_pictures_without_labels_are_learnt_and_those_held_out_judge(poor, capsy
     found = Counterfactuals.load(run)
     assert (found.learnt_from, found.taught, found.held.tolist()) == (12, 8, [True] * 2 + [False] * 3)
     assert set(found.pictures[2:4]) == {"04.png", "11.png"}
-    assert "Labels of 8 of 12 pictures were learnt; values read off 2 others, whose labels were held out, miss" in said
+    assert "Labels of 8 of 12 pictures were learnt; values read off those whose labels were held out (2) miss" in said
     page = (run / "report.html").read_text()
     assert "as read off 2 pictures whose labels were held out" in page
     assert "as given: no labels" in page

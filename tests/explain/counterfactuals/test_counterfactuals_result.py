@@ -76,7 +76,10 @@ def test_labels_that_were_held_out_judge_what_is_read_and_none_is_asked_of_other
     assert found.misread.tolist() == pytest.approx([0.6 / 2, 4 / 20])
     assert result(labels=labels, before=before).misread.tolist() == pytest.approx([0.35 / 2, 2 / 20])  # none held out
     assert found.error(1, "original")[0] == pytest.approx((0 + 2) / 20 / 2)
-    assert "Labels of 50 of 300 pictures were learnt; values read off 1 others" in found.statement
+    assert (
+        "Labels of 50 of 300 pictures were learnt; values read off those whose labels were held out (1)"
+        in found.statement
+    )
     assert "miss a by 0.30 of its range, b by 0.20 of its range." in found.statement
     assert found.rows()[2]["label"] is None
     assert [row["held_out"] for row in found.rows()] == [False] * 4 + [True] * 2

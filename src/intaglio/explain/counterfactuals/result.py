@@ -139,8 +139,8 @@ class Counterfactuals(StoredTable):
         """Distance of values read off from labels that were not learnt, in a sentence."""
         read = ", ".join(f"{name} by {self.misread[k]:.2f} of its range" for k, name in enumerate(self.names))
         return (
-            f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off {self.held.sum()} "
-            f"others, whose labels were held out, miss {read}."
+            f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off those whose "
+            f"labels were held out ({self.held.sum()}) miss {read}."
         )
 
     @property

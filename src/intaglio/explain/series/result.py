@@ -102,8 +102,8 @@ class ExplainedPoints(StoredTable):
     def _grouped(self) -> str:
         figures = self.landmark_figures()
         return (
-            f"They gather about {figures['landmarks']} landmarks, of whose series {figures['purity']:.0%} are of the "
-            f"landmark's most frequent class, by chance {figures['purity_by_chance']:.0%}."
+            f"Masked, they gather about landmarks ({figures['landmarks']}): {figures['purity']:.0%} of series are of "
+            f"the most frequent class of theirs, by chance {figures['purity_by_chance']:.0%}."
         )
 
     @property
