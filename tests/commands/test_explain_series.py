@@ -27,7 +27,7 @@ def test_series_of_a_file_have_a_table_and_a_report(tmp_path, capsys):
     assert found.statement in said
     tensors, about = found._parts()
     with pytest.raises(ValueError, match="landmarks are not those of the series"):
-        ExplainedPoints._of({**tensors, "places": tensors["places"][1:]}, about)
+        ExplainedPoints._of({**tensors, **{name: tensors[name][1:] for name in ("places", "cosines")}}, about)
     page = (run / "report.html").read_text()
     assert "<i>s" not in page
     assert "&lt;i&gt;s" in page

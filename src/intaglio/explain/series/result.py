@@ -197,7 +197,7 @@ class ExplainedPoints(StoredTable):
         if any(len(one) != len(names) for one in (values, *arrays.values())) or not names:
             raise ValueError("the series are not as many as their names")
         landmarks = Landmarks(*(tensors[name].numpy() for name in OF_LANDMARKS)) if "places" in tensors else None
-        if landmarks and (len(landmarks.places) != len(names) or not landmarks.counts.all()):
+        if landmarks and {len(landmarks.places), len(landmarks.cosines)} != {len(names)}:
             raise ValueError("the landmarks are not those of the series")
         auc = about["swap_auc"]
         return cls(
