@@ -9,6 +9,7 @@ from intaglio.bench.counterfactuals.bench import CHANGES, CounterfactualsBench, 
 from intaglio.bench.counterfactuals.planted_pictures import MEASURED, NAMES, drawn_faces, planted_pictures
 from intaglio.explain.counterfactuals.attribute_table import AttributeTable
 from intaglio.explain.counterfactuals.family import LearntPictures, set_alone
+from intaglio.explain.counterfactuals.methods.causal_diffae import CausalCode
 from intaglio.explain.counterfactuals.picture_measures import MEASURES, measured_attribute
 from intaglio.runs.run import Run
 
@@ -82,12 +83,13 @@ def test_errors_are_of_what_would_be_and_not_of_what_is_told(planted):
 
 
 def test_a_killed_bench_goes_on_and_has_a_row_for_each_method_and_change(tmp_path, monkeypatch):
-    for name, value in (("QUICK_PICTURES", 8), ("QUICK_SHOWN", 2), ("QUICK_UPDATES", 2)):
+    for name, value in (("QUICK_PICTURES", 80), ("QUICK_SHOWN", 2), ("QUICK_UPDATES", 2)):
         monkeypatch.setattr(room, name, value)
     methods = room.default_methods(room.VERB, seed=0, updates=2, channels=8, rows=2, steps=1)
     monkeypatch.setattr(room, "default_methods", lambda verb, **changes: methods)
     bench, learnt = CounterfactualsBench(quick=True, runs=tmp_path), []
-    kept = room.measured_row
+    kept, losses, updates = room.measured_row, CausalCode.losses, []
+    monkeypatch.setattr(CausalCode, "losses", lambda self, *given: updates.append(1) or losses(self, *given))
 
     def broken(name, *about):
         learnt.append(name)
@@ -99,13 +101,14 @@ def test_a_killed_bench_goes_on_and_has_a_row_for_each_method_and_change(tmp_pat
     with pytest.raises(KeyboardInterrupt):
         bench(progress="none")
     monkeypatch.setattr(room, "measured_row", lambda name, *about: learnt.append(name) or kept(name, *about))
-    figures = bench(progress="none")
+    figures, names = bench(progress="none"), (room.TRUE, *methods, room.TENTH, room.ALONE)
     assert learnt.count("causal-diffae") == 3
-    assert set(figures["rows"]) == {f"{one} {change}" for one in (room.TRUE, *methods) for change in CHANGES}
+    assert len(updates) == 3 * 2  # of all labels, of a tenth and of these alone, none from another's state
+    assert set(figures["rows"]) == {f"{one} {change}" for one in names for change in CHANGES}
     assert figures["size_after_brightness"] == figures["rows"]["causal-diffae brightness"]["measured"]["size"]["mean"]
     lines = bench.summary(figures).splitlines()
     assert lines[1].split()[:2] == ["true-pictures", "brightness"]
-    assert len(lines) == 13
+    assert len(lines) == 19
     (run,) = tmp_path.iterdir()
     assert not list((run / "states").glob("*"))
 

@@ -35,15 +35,17 @@ def test_precision_is_that_of_the_spikes_of_the_held_out_series():
 
 
 def test_figures_of_several_sets_are_means():
-    row = {"gained": 0.1, "rank": 0.2, "accuracy": 1.0, "auc": None}
+    row = {"gained": 0.1, "rank": 0.2, "accuracy": 1.0, "auc": None, **dict.fromkeys(bench.GROUPED)}
     recorded = {
-        "spikes 0 / timex": {**row, "precision": 0.8, "auc": 0.6},
-        "spikes 1 / timex": {**row, "precision": 1.0},
+        "spikes 0 / timex": {**row, "precision": 0.8, "auc": 0.6, "purity": 0.8},
+        "spikes 1 / timex": {**row, "precision": 1.0, "purity": 0.9},
         "trajectories / timex": {**row, "precision": None, "auc": 0.7},
     }
     found = figures_of(recorded, 1.0)
     assert found["precision_timex"] == pytest.approx(0.9)
     assert (found["rows"]["spikes"]["timex"]["auc"], found["auc_timex"]) == (0.6, 0.7)
+    assert found["rows"]["spikes"]["timex"]["purity"] == pytest.approx(0.85)
+    assert found["rows"]["spikes"]["timex"]["landmarks"] is None
 
 
 def test_a_stopped_bench_goes_on(tmp_path, monkeypatch):
@@ -53,7 +55,8 @@ def test_a_stopped_bench_goes_on(tmp_path, monkeypatch):
         asked.append(name)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return {"gained": 0.1, "rank": 0.2, "accuracy": 1.0, "auc": None, "precision": 0.5}
+        none = dict.fromkeys(("auc", *bench.GROUPED))
+        return {"gained": 0.1, "rank": 0.2, "accuracy": 1.0, "precision": 0.5, **none}
 
     monkeypatch.setattr(bench, "spiked", stopping)
     monkeypatch.setattr(bench, "drawn_series", lambda *given: small(24, 5.0))

@@ -72,6 +72,50 @@ def test_the_others_of_a_baseline_stay(folder):
     assert found.measures == ("", "")
 
 
+@pytest.fixture(scope="module")
+def poor(folder):
+    """Labels of ten of the twelve pictures: one has no row, one an empty cell."""
+    lines = (folder / "t.csv").read_text().splitlines()
+    cells = lines[5].split(",")
+    few = [*lines[:5], ",".join([cells[0], "", *cells[2:]]), *lines[6:-1]]
+    (folder / "few.csv").write_text("\n".join(few))
+    (folder / "misspelt.csv").write_text("\n".join([*few, lines[-1].replace("11.png", "11.PNG")]))
+    return folder
+
+
+def test_pictures_without_labels_are_learnt_and_those_held_out_judge(poor, capsys):
+    table = f"--table={poor}/few.csv"
+    assert main([*line(poor, table, "--steps", "1"), "--dry-run"]) == 0
+    assert "labels     for 10 of 12 pictures, 2 of them held out to judge by" in capsys.readouterr().out
+    assert main(line(poor, table, "--steps", "1", "--measure", "size=ink-side", "--set=size=70")) == 0
+    said = capsys.readouterr().out
+    run = max((poor / "runs").glob("explain-counterfactuals-causal-diffae-*"), key=lambda path: path.stat().st_mtime)
+    found = Counterfactuals.load(run)
+    assert (found.learnt_from, found.taught, found.held.tolist()) == (12, 8, [True] * 2 + [False] * 3)
+    assert set(found.pictures[2:4]) == {"04.png", "11.png"}
+    assert "Labels of 8 of 12 pictures were learnt; values read off those whose labels were held out (2) miss" in said
+    page = (run / "report.html").read_text()
+    assert "as read off 2 pictures whose labels were held out" in page
+    assert "as given: no labels" in page
+    assert "labels of 8 pictures are few to learn from" in page
+
+
+def test_a_method_that_needs_labels_says_what_it_leaves_out(poor):
+    assert main(line(poor, f"--table={poor}/few.csv", "--steps=2", method="without-graph")) == 0
+    (run,) = (poor / "runs").glob("explain-counterfactuals-without-graph-*")
+    found = Counterfactuals.load(run)
+    assert (found.learnt_from, found.taught, len(found.pictures)) == (8, 8, 5)
+    page = (run / "report.html").read_text()
+    assert "without-graph learns from pictures with labels alone: 2 of 12 have none" in page
+
+
+def test_a_row_of_no_picture_is_refused_where_a_picture_has_none(poor, capsys):
+    assert main(line(poor, f"--table={poor}/misspelt.csv")) == 2
+    assert "has no row for 11.png, and a row for 11.PNG, which is no picture" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("graph", "given", "words"),
     [

@@ -25,9 +25,16 @@ def test_series_of_a_file_have_a_table_and_a_report(tmp_path, capsys):
     (run,) = (tmp_path / "runs").glob("explain-series-timex-*")
     found = ExplainedPoints.load(run)
     assert found.statement in said
+    tensors, about = found._parts()
+    with pytest.raises(ValueError, match="landmarks are not those of the series"):
+        ExplainedPoints._of({**tensors, **{name: tensors[name][1:] for name in ("places", "cosines")}}, about)
     page = (run / "report.html").read_text()
     assert "<i>s" not in page
     assert "&lt;i&gt;s" in page
+    places = [int(line.rsplit(",")[-1]) for line in (run / found.table).read_text().splitlines()[1:]]
+    assert places == (found.landmarks.places + 1).tolist()
+    assert f"Masked, they gather about landmarks ({max(places)}): " in said
+    assert f"nearest: &lt;i&gt;{found.names[found.landmarks.nearest(0)].removeprefix('<i>')}" in page
     assert main(words) == 0  # the second time it is found
 
 

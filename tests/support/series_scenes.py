@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from intaglio.explain.series.labelled_series import LabelledSeries
+from intaglio.explain.series.result import ExplainedPoints
 
 SMALL: dict[str, Any] = {"width": 16, "updates": 4, "rows": 16, "draws": 1, "batch": 64}
 LONGER: dict[str, Any] = {**SMALL, "updates": 120, "learning_rate": 5e-3, "window": 1}
@@ -21,8 +22,8 @@ def small(count: int = 24, height: float = 3.0) -> LabelledSeries:
     return LabelledSeries(tuple(f"s{k}" for k in range(count)), values, labels, ("x", "y"))
 
 
-def check_the_point_comes_first(method: Any) -> None:
-    """A method finds the planted point, and the checks say so."""
+def check_the_point_comes_first(method: Any) -> ExplainedPoints:
+    """A method finds the planted point, and the checks say so; what it found."""
     found = method(small(120, 4.0))
     means = found.importances.mean(0)
     assert divmod(int(means.argmax()), 2) == (TIME, CHANNEL)
@@ -30,3 +31,4 @@ def check_the_point_comes_first(method: Any) -> None:
     assert found.gained.mean() > 0.1
     assert found.swap_auc > 0.65
     assert (found.first_times() == TIME).mean() > 0.5
+    return found

@@ -42,7 +42,8 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
     """The pictures that are learnt: a folder, of a few hundred or more."""
     table: Path
     """Attributes of the pictures: a CSV file with a column picture, and a column of numbers for each variable of the
-    graph."""
+    graph. A picture without a row, or with an empty cell, has no labels: some methods learn from it all the same. A
+    fifth of those with labels is then held out, to judge by."""
     graph: Path
     """Which attribute causes which, without cycles: a list of edges as CSV with columns source and target, or GML, DOT,
     DAGitty or JSON. A row with a source alone is an attribute without edges."""
@@ -52,7 +53,8 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
     """Attributes that can be measured in a picture, as NAME=MEASURE: ink-area, ink-side (the root of the area),
     ink-brightness or brightness, brought to the table's units by a line."""
     pictures: int = 24
-    """Pictures that are shown before and after, the first of the folder, at least 1."""
+    """Pictures that are shown before and after, at least 1: the first of the folder, where all have labels, and else
+    those held out before the others."""
     resolution: int = 32
     """Side in pixels at which pictures are learnt, such as 32 or 64."""
 
@@ -69,26 +71,30 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a table that does not fit the pictures' names or the graph."""
         from intaglio.explain.counterfactuals.attribute_table import read_attributes
+        from intaglio.explain.picture_columns import check_row_names
 
+        names = [entry.name for entry in listed["images"].entries]
+        check_row_names(self.table, names)
         if not self.skip_bad:
-            names = [entry.name for entry in listed["images"].entries]
             read_attributes(self.table, names, self._graph().names).places(_numbers(self.set))
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.explain.counterfactuals.attribute_table import read_attributes
         from intaglio.explain.counterfactuals.cost import counterfactuals_plan
+        from intaglio.explain.counterfactuals.family import some_held
+        from intaglio.explain.counterfactuals.made_pictures import shown_places
         from intaglio.explain.counterfactuals.result import FILE, TABLE, Counterfactuals
         from intaglio.files import file_hash
 
         graph, changes = self._graph(), _numbers(self.set)
         images = self.load_pictures(self.images, self.resolution)
-        attributes = read_attributes(self.table, list(images.names), graph.names)
+        attributes = some_held(read_attributes(self.table, images.names, graph.names), images, self._method.seed)
         attributes.places(changes)
         self._method.check(images, attributes, graph)
         measured = self._measured(images, attributes)
-        shown = range(min(self.pictures, len(images)))
-        plan = counterfactuals_plan(self._method, graph, self.resolution, len(images), len(shown), self.device)
+        shown = shown_places(self._method, attributes, self.pictures)
+        plan = counterfactuals_plan(self._method, graph, self.resolution, attributes, len(shown), self.device)
         if self.dry_run and self.ends_with(plan):
             return 0
         known = {"images": described(self.images, images.fingerprint)}
@@ -100,7 +106,7 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
             folder = Path(run.folder or ".")
             if run.status != "done":
                 self.begin(run, plan)
-                for warning in images.warnings:
+                for warning in (*images.warnings, *self._left_out(attributes)):
                     run.warn(warning)
                 found = self._made(images, attributes, graph, changes, measured, shown, run)
                 for warning in found.warnings:
@@ -133,14 +139,21 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
         """Lines of measured attributes by place. Raises `BadInput` for what is no attribute or no measure."""
         from intaglio.explain.counterfactuals.picture_measures import measured_attribute
 
-        found = {}
+        known, found = table.labelled, {}
         for name, measure in _pairs(self.measure, "--measure").items():
             if name not in table.names:
                 known = ", ".join(map(one_line, table.names))
                 raise BadInput(f"{one_line(name)} of --measure is no attribute of the graph; it has: {known}")
             k = table.names.index(name)
-            found[k] = measured_attribute(measure, images.pixels, table.values[:, k])
+            found[k] = measured_attribute(measure, images.pixels[known], table.values[known, k])
         return found
+
+    def _left_out(self, table: "AttributeTable") -> list[str]:
+        """A warning where pictures without labels are not learnt."""
+        left = int((~table.labelled).sum())
+        if not left or self._method.learns_unlabelled:
+            return []
+        return [f"{self._method.name} learns from pictures with labels alone: {left} of {len(table.values)} have none"]
 
     def _made(
         self,
@@ -149,7 +162,7 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
         graph: "AttributeGraph",
         changes: "Mapping[str, float]",
         measured: "Mapping[int, MeasuredAttribute]",
-        shown: range,
+        shown: "list[int]",
         run: "Run",
     ) -> "Counterfactuals":
         from intaglio.explain.counterfactuals.made_pictures import counterfactuals

@@ -89,6 +89,22 @@ def read_labels(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return {column: [(row or {}).get(column, "") for row in rows] for column in columns}
 
 
+def check_row_names(path: Path, names: Sequence[str]) -> None:
+    """Raises `BadInput` where some pictures of these names have no row, and some rows are of none: one may be misspelt.
+
+    A row for each picture, and further ones, are no error, nor are rows for some of the pictures alone.
+    """
+    table = _read_rows(path)
+    rows, pictures = ByName(table), ByName({name: name for name in names})
+    lacking = [name for name in names if rows.get(name) is None]
+    others = [name for name in table if pictures.get(name) is None]
+    if lacking and others:
+        raise BadInput(
+            f"{path} has no row for {one_line(lacking[0])}, and a row for {one_line(others[0])}, which is no picture; "
+            "name rows as the files are, or leave out those of other pictures"
+        )
+
+
 def read_label_columns(
     path: Path, names: Sequence[str], columns: Sequence[str], group: str
 ) -> tuple[dict[str, list[str]], list[str] | None]:

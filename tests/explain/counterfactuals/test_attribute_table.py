@@ -30,13 +30,20 @@ def test_changes_of_no_attribute_are_refused(changes, words):
 
 def test_columns_are_read_by_name_for_pictures_in_their_order(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("picture,b,note,a\nx.png,1,old,2\nw.png,9,,9\ny.png,3,new,4.5\n")
+    path.write_text("picture,b,note,a\nx.png,1,old,2\nw.png,9,,9\ny.png,3,new,4.5\nv.png,,new,7\n")
     found = read_attributes(path, ["y.png", "x.png"], ("a", "b"))
     assert found.values.tolist() == [[4.5, 3], [2, 1]]
+    assert found.labelled.all()
+    few = read_attributes(path, ["z.png", "y.png", "v.png", "x.png"], ("a", "b"))  # z has no row, v an empty cell
+    assert few.labelled.tolist() == [False, True, False, True]
+    assert (few.low.tolist(), few.range.tolist()) == ([2, 1], [2.5, 2])
+    held = few.holding([1])
+    assert held.labels().isnan().all(1).tolist() == [True, True, True, False]
+    assert held.labels()[3].tolist() == [0, 0]  # scaled by those held out as well
     for names, attributes, words in (
         (["x.png", "w.png"], ("a", "c"), "no column c, which the graph names; it has: b, note, a"),
         (["x.png", "w.png"], ("note",), "'old' as note of x.png"),
-        (["x.png", "z.png"], ("a",), "nothing as a of z.png"),
+        (["v.png", "z.png"], ("a", "b"), "no picture has a number of every attribute"),
     ):
         with pytest.raises(BadInput, match=words):
             read_attributes(path, names, attributes)

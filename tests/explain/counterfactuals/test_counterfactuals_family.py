@@ -8,8 +8,9 @@ import attribute_scenes
 from intaglio.errors import BadInput
 from intaglio.explain.counterfactuals.attribute_graph import AttributeGraph
 from intaglio.explain.counterfactuals.attribute_table import AttributeTable
-from intaglio.explain.counterfactuals.family import set_alone
-from intaglio.explain.counterfactuals.made_pictures import counterfactuals, made
+from intaglio.explain.counterfactuals.family import set_alone, some_held
+from intaglio.explain.counterfactuals.made_pictures import counterfactuals, made, shown_places
+from intaglio.explain.counterfactuals.methods.causal_diffae import CausalDiffAE
 from intaglio.explain.counterfactuals.methods.label_only import LabelCode, LabelOnly
 from intaglio.explain.counterfactuals.picture_measures import measured_attribute
 from intaglio.runs.run import Run
@@ -24,6 +25,47 @@ def test_what_is_learnt_does_not_depend_on_the_order_of_the_pictures():
     first = METHOD.learnt(images, table, attribute_scenes.GRAPH).state_dict()
     second = METHOD.learnt(images[turned], other, attribute_scenes.GRAPH).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def poor(count=12, known=9):
+    """Pictures, the first of which have no labels."""
+    images, table = attribute_scenes.squares(count)
+    values = table.values.copy()
+    values[: count - known] = np.nan
+    return images, AttributeTable(table.names, values)
+
+
+def test_labels_to_judge_by_are_drawn_by_content_and_only_where_others_have_none():
+    images, table = poor(24, 20)
+    held = some_held(table, images, 0).held
+    assert len(held) == 4
+    assert table.labelled[list(held)].all()
+    turned = list(range(24))[::-1]
+    other = some_held(AttributeTable(table.names, table.values[turned]), images[turned], 0)
+    assert {images.hashes[turned[k]] for k in other.held} == {images.hashes[k] for k in held}
+    assert some_held(table, images, 1).held != held
+    assert some_held(*attribute_scenes.squares()[::-1], 0).held == ()
+    assert len(some_held(*poor(12, 9)[::-1], 0).held) == 1  # eight are left to learn
+    assert some_held(*poor(12, 8)[::-1], 0).held == ()
+
+
+def test_a_method_of_labels_learns_the_labelled_pictures_alone_without_those_held_out():
+    images, table = poor(12, 10)
+    kept = [k for k in range(12) if table.labelled[k] and k != 5]
+    first = METHOD.learnt(images, table.holding([5]), attribute_scenes.GRAPH).state_dict()
+    low, most = table.values[kept].argmin(0), table.values[kept].argmax(0)
+    assert 5 not in (*low, *most)  # so that both tables scale alike
+    second = METHOD.learnt(images[kept], AttributeTable(table.names, table.values[kept]), attribute_scenes.GRAPH)
+    assert all(torch.equal(first[name], one) for name, one in second.state_dict().items())
+
+
+def test_pictures_that_judge_are_shown_first():
+    _, table = poor(12, 9)
+    causal = CausalDiffAE(channels=8)
+    assert shown_places(causal, table.holding([4, 7]), 7) == [4, 7, 0, 1, 2, 3, 5]
+    assert shown_places(METHOD, table.holding([4, 7]), 4) == [4, 7, 3, 5]
+    assert shown_places(causal, table, 11) == [*range(3, 12), 0, 1]
+    assert shown_places(causal, attribute_scenes.squares()[1], 3) == [0, 1, 2]
 
 
 def test_labels_are_given_scaled_and_pictures_from_minus_one_to_one(monkeypatch):
@@ -80,6 +122,7 @@ def test_pictures_and_attributes_that_do_not_fit_are_refused():
         (images[:7], few, attribute_scenes.GRAPH, "there are 7 pictures to learn from; give 8 or more"),
         (images, few, attribute_scenes.GRAPH, "are not those of the pictures"),
         (images, table, AttributeGraph.of(("size", "brightness")), "are not those of the pictures"),
+        (*poor(12, 7), attribute_scenes.GRAPH, "there are labels to learn for 7 of 12 pictures; give 8 or more"),
     ):
         with pytest.raises(BadInput, match=words):
             METHOD.learnt(asked, rows, graph)

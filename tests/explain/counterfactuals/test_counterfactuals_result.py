@@ -15,8 +15,9 @@ def result(**changes):
     seen[:, :, 1] = [[10, 20, 32], [11, 20, 30], [15, 23, 27]]
     about = {
         "method": "m", "reading": "follow", "names": ("a", "b"), "edges": (("a", "b"),), "changes": {"a": 1.0},
-        "pictures": ("x", "y", "z"), "learnt_from": 300, "low": np.array([0.0, 10.0]), "range": np.array([2.0, 20.0]),
-        "measures": ("", "ink-side"), "fits": (float("nan"), 0.9), "labels": labels,
+        "pictures": ("x", "y", "z"), "learnt_from": 300, "taught": 300, "low": np.array([0.0, 10.0]),
+        "range": np.array([2.0, 20.0]),
+        "measures": ("", "ink-side"), "fits": (float("nan"), 0.9), "labels": labels, "held": np.zeros(3, bool),
         "before": labels + np.array([0.1, 0.0]), "after": after, "measured": seen,
     }  # fmt: skip
     return Counterfactuals(**{**about, **changes})
@@ -40,7 +41,7 @@ def test_rows_have_each_picture_and_attribute_and_no_number_where_nothing_is_mea
     assert rows[0]["measured_after"] is None
     assert rows[3] == {
         "picture": "y", "attribute": "b", "label": 20, "before": 20, "after": 20, "measured": 20, "measured_before": 20,
-        "measured_after": 23,
+        "measured_after": 23, "held_out": False,
     }  # fmt: skip
     figures = result().figures()["attributes"]
     assert figures["b"]["causes"] == ["a"]
@@ -52,6 +53,8 @@ def test_rows_have_each_picture_and_attribute_and_no_number_where_nothing_is_mea
     ("changes", "words"),
     [
         ({"learnt_from": 20}, "20 pictures are few"),
+        ({"taught": 20}, "labels of 20 pictures are few to learn from; give 30 or more"),
+        ({"taught": 40, "before": np.full((3, 2), 10.0)}, "an error of 4.50 of its range; give more labels or"),
         ({"changes": {"a": 3.0}}, "a = 3 is beyond what was learnt, 0 to 2"),
         ({"before": np.full((3, 2), 10.0)}, "a is read off pictures with an error of 4.50"),
         ({"fits": (float("nan"), 0.3)}, "explains 0.30 of the variance of b"),
@@ -61,6 +64,25 @@ def test_rows_have_each_picture_and_attribute_and_no_number_where_nothing_is_mea
 def test_doubts_are_told(changes, words):
     assert result().warnings == ()
     assert any(words in one for one in result(**changes).warnings)
+
+
+def test_labels_that_were_held_out_judge_what_is_read_and_none_is_asked_of_others():
+    whole = result()
+    labels = whole.labels.copy()
+    labels[1] = np.nan
+    before = whole.before + np.array([[0.0, 0.0], [0.0, 0.0], [0.5, -4.0]])
+    held = np.array([False, False, True])
+    found = result(labels=labels, held=held, before=before, taught=50)
+    assert found.misread.tolist() == pytest.approx([0.6 / 2, 4 / 20])
+    assert result(labels=labels, before=before).misread.tolist() == pytest.approx([0.35 / 2, 2 / 20])  # none held out
+    assert found.error(1, "original")[0] == pytest.approx((0 + 2) / 20 / 2)
+    assert (
+        "Labels of 50 of 300 pictures were learnt; values read off those whose labels were held out (1)"
+        in found.statement
+    )
+    assert "miss a by 0.30 of its range, b by 0.20 of its range." in found.statement
+    assert found.rows()[2]["label"] is None
+    assert [row["held_out"] for row in found.rows()] == [False] * 4 + [True] * 2
 
 
 def test_what_is_stored_is_read_again_and_damage_is_told(tmp_path):

@@ -1,12 +1,13 @@
 """Numbers of the attributes of pictures, in the units of their table and scaled to [0, 1]."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -17,34 +18,57 @@ from intaglio.printable import one_line
 
 @dataclass(frozen=True, eq=False)
 class AttributeTable:
-    """A number of every attribute for every picture.
+    """Numbers of every attribute for pictures, of which some may have none.
 
     Raises `BadInput` for numbers that are not finite, and for an attribute that is the same in every picture.
     """
 
     names: tuple[str, ...]
     values: Float[ndarray, "n d"]
-    """In the table's units."""
+    """In the table's units; a row of NaN is a picture without labels."""
+    held: tuple[int, ...] = ()
+    """Places of labelled pictures whose labels are not learnt, and judge what is read off."""
 
     def __post_init__(self) -> None:
         if not self.names or not len(self.values):
             raise BadInput("there are no attributes of pictures; give a table with a column each")
-        for k, name in enumerate(self.names):
-            column = self.values[:, k]
+        if not len(known := self.values[self.labelled]):
+            raise BadInput("no picture has a number of every attribute; give a row of these to a few of them or to all")
+        for name, column in zip(self.names, known.T, strict=True):
             if not np.isfinite(column).all():
                 raise BadInput(f"the attribute {one_line(name)} is not finite in every picture; give finite numbers")
             if column.min() == column.max():
                 raise BadInput(f"the attribute {one_line(name)} is {column[0]:g} in every picture; leave it out")
 
-    @property
+    @cached_property
+    def labelled(self) -> Bool[ndarray, "n"]:
+        """Pictures with labels."""
+        return np.asarray(~np.isnan(self.values).all(1))
+
+    @cached_property
+    def taught(self) -> Bool[ndarray, "n"]:
+        """Pictures whose labels are learnt."""
+        taught = self.labelled.copy()
+        taught[list(self.held)] = False
+        return taught
+
+    @cached_property
     def low(self) -> Float[ndarray, "d"]:
         """Least value of each attribute."""
-        return self.values.min(0)
+        return self.values[self.labelled].min(0)
 
-    @property
+    @cached_property
     def range(self) -> Float[ndarray, "d"]:
         """Greatest value less the least."""
-        return self.values.max(0) - self.low
+        return self.values[self.labelled].max(0) - self.low
+
+    def labels(self) -> Float[Tensor, "n d"]:
+        """Values to learn, scaled; NaN where a picture has none, or is held out."""
+        return self.scaled(np.where(self.taught[:, None], self.values, np.nan))
+
+    def holding(self, places: Sequence[int]) -> "AttributeTable":
+        """The table with some labelled pictures held out."""
+        return replace(self, held=tuple(sorted(places)))
 
     def scaled(self, values: Float[ndarray, "m d"]) -> Float[Tensor, "m d"]:
         """Values as shares of the way from the least to the greatest of the table."""
@@ -68,7 +92,8 @@ class AttributeTable:
 def read_attributes(path: Path, names: Sequence[str], attributes: Sequence[str]) -> AttributeTable:
     """Columns of a CSV file as numbers, for pictures of these names; further columns and rows are left out.
 
-    Raises `BadInput` for a file that is no such table, for a column that it lacks, and for cells that are no numbers.
+    A picture without a row, or with an empty cell in it, has no labels. Raises `BadInput` for a file that is no such
+    table, for a column that it lacks, and for cells that are no numbers.
     """
     table = read_labels(path, names)
     if missing := [name for name in attributes if name not in table]:
@@ -77,11 +102,15 @@ def read_attributes(path: Path, names: Sequence[str], attributes: Sequence[str])
     columns = []
     for name in attributes:
         for picture, cell in zip(names, table[name], strict=True):
-            if not _is_number(cell):
-                said = one_line(repr(cell)) if cell else "nothing"
-                raise BadInput(f"{path} has {said} as {one_line(name)} of {one_line(picture)}; give a number")
-        columns.append([float(cell) for cell in table[name]])
-    return AttributeTable(tuple(attributes), np.array(columns, np.float64).T.copy())
+            if cell and not _is_number(cell):
+                said = one_line(repr(cell))
+                raise BadInput(
+                    f"{path} has {said} as {one_line(name)} of {one_line(picture)}; give a number, or leave it empty"
+                )
+        columns.append([float(cell or "nan") for cell in table[name]])
+    values = np.array(columns, np.float64).T.copy()
+    values[np.isnan(values).any(1)] = np.nan
+    return AttributeTable(tuple(attributes), values)
 
 
 def _is_number(cell: str) -> bool:

@@ -3,6 +3,7 @@
 import torch
 
 from intaglio.explain.counterfactuals.attribute_graph import AttributeGraph
+from intaglio.explain.counterfactuals.attribute_table import AttributeTable
 from intaglio.explain.counterfactuals.family import CounterfactualMaker
 from intaglio.explain.counterfactuals.made_pictures import made
 from intaglio.runs.time_plan import TimePlan
@@ -10,9 +11,10 @@ from intaglio.runs.timed import seconds_of
 
 
 def counterfactuals_plan(
-    method: CounterfactualMaker, graph: AttributeGraph, side: int, learnt_from: int, pictures: int, device: str
+    method: CounterfactualMaker, graph: AttributeGraph, side: int, table: AttributeTable, pictures: int, device: str
 ) -> TimePlan:
     """Seconds of all updates and pictures, by one update and one batch of pictures that are timed."""
+    learnt_from = len(table.values) if method.learns_unlabelled else int(table.taught.sum())
     model = method.begun(graph, side).to(device)
     rows, batch = min(method.rows, learnt_from), min(method.batch, pictures)
     source = torch.Generator().manual_seed(0)
@@ -26,5 +28,13 @@ def counterfactuals_plan(
     drawing = seconds_of(lambda: made(model, some, told, {0: told[:, 0]}, device), device)
     parts["pictures"] = drawing * pictures / batch
     numbers = sum(one.numel() for one in model.parameters())
-    head = f"pictures   {learnt_from} to learn from, {pictures} to make\ntrainable  {numbers:,} numbers"
-    return TimePlan(parts, head)
+    head = [f"pictures   {learnt_from} to learn from, {pictures} to make", f"trainable  {numbers:,} numbers"]
+    return TimePlan(parts, "\n".join([head[0], *_labels(table), head[1]]))
+
+
+def _labels(table: AttributeTable) -> list[str]:
+    """A line on labels, where some pictures have none."""
+    labelled, count = int(table.labelled.sum()), len(table.values)
+    if labelled == count:
+        return []
+    return [f"labels     for {labelled} of {count} pictures, {len(table.held)} of them held out to judge by"]

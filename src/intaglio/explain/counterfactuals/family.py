@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +27,9 @@ from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
 FEWEST = 8
-"""Pictures to learn from, at least."""
+"""Pictures to learn from, and labels of these, at least."""
+HELD = 5
+"""Of so many labelled pictures one is held out, where others have no labels."""
 Values = Float[Tensor, "n d"]
 """Of attributes, scaled to [0, 1] by the table's least and greatest."""
 Changes = Mapping[int, Float[Tensor, "n"]]
@@ -38,7 +41,10 @@ class LearntPictures(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, pixels: Pixels, labels: Values, done: float, source: torch.Generator) -> dict[str, Tensor]:
-        """Terms of the objective by name, whose sum is minimised, at a share `done` of all updates."""
+        """Terms of the objective by name, whose sum is minimised, at a share `done` of all updates.
+
+        Labels are NaN where a picture has none, which comes before methods alone that say that they learn from such.
+        """
 
     @abstractmethod
     def read(self, pixels: Pixels, labels: Values) -> Values:
@@ -71,6 +77,8 @@ class CounterfactualMaker(ABC):
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
     """Of what becomes of attributes that are not set, as the end of a sentence that begins "The others"."""
+    learns_unlabelled: ClassVar[bool] = False
+    """Whether pictures without labels are learnt as well."""
 
     updates: int = 1200
     """Updates of the weights, at least 1."""
@@ -106,7 +114,7 @@ class CounterfactualMaker(ABC):
     def key(self, images: ImageSet, table: AttributeTable, graph: AttributeGraph) -> str:
         """Of all that what is learnt depends on."""
         about = [self.name, asdict(self) | {"batch": 0}, list(images.hashes), table.values.tolist()]
-        return digest([*about, table.names, graph.parents])
+        return digest([*about, table.names, table.held, graph.parents])
 
     def learnt(
         self,
@@ -121,7 +129,8 @@ class CounterfactualMaker(ABC):
 
         Args:
             images: n pictures, square.
-            table: a row a picture; its attributes are those of the graph.
+            table: a row a picture; its attributes are those of the graph. What a method cannot learn, pictures without
+                labels or held out, it leaves out.
             graph: between the attributes.
             run: takes the log and the state of the training, from which a killed one goes on.
             device: where the networks compute.
@@ -131,9 +140,9 @@ class CounterfactualMaker(ABC):
             IntaglioError: for a loss that is not finite.
         """
         self.check(images, table, graph)
-        order = content_order(images)
+        order = [k for k in content_order(images) if self.learns_unlabelled or table.taught[k]]
         pixels = (2 * images.pixels[order] - 1).to(device)
-        labels = table.scaled(table.values[order]).to(device)
+        labels = table.labels()[order].to(device)
         model = self.begun(graph, pixels.shape[-1]).to(device)
 
         def objective(step: int) -> StepLoss:
@@ -158,6 +167,8 @@ class CounterfactualMaker(ABC):
             raise BadInput(f"there are {len(images)} pictures to learn from; give {FEWEST} or more")
         if len(table.values) != len(images) or table.names != graph.names:
             raise BadInput("the table's rows and attributes are not those of the pictures and of the graph")
+        if (taught := int(table.taught.sum())) < FEWEST:
+            raise BadInput(f"there are labels to learn for {taught} of {len(images)} pictures; give {FEWEST} or more")
 
     def forget(self, run: Run) -> None:
         """Drops what a run kept to go on from; to be called once its result is safe."""
@@ -173,6 +184,15 @@ class CounterfactualMaker(ABC):
         return CosineSettings(
             steps=self.updates, learning_rate=self.learning_rate, weight_decay=0.0, warmup=50, ema=decay
         )
+
+
+def some_held(table: AttributeTable, images: ImageSet, seed: int) -> AttributeTable:
+    """The table with a fifth of its labelled pictures held out, drawn by their content, where others have no labels."""
+    labelled = np.flatnonzero(table.labelled).tolist()
+    if len(labelled) == len(images):
+        return table
+    drawn = sorted(labelled, key=lambda k: digest([seed, images.hashes[k]]))
+    return table.holding(drawn[: max(0, min(len(labelled) // HELD, len(labelled) - FEWEST))])
 
 
 def set_alone(values: Values, changes: Changes) -> Values:

@@ -43,9 +43,9 @@ def counterfactuals(
         method: that learnt; gives the batch.
         model: what it learnt.
         images: that it learnt from.
-        table: of the same pictures.
+        table: of the same pictures, as it was learnt.
         graph: between the attributes.
-        shown: places of the pictures that are made, one or more.
+        shown: places of the pictures that are made, one or more, such as `shown_places`.
         changes: values by attribute, in the table's units.
         measured: attributes that are measured, by place.
         run: progress, records and pictures; a killed call goes on after the last batch.
@@ -78,9 +78,21 @@ def counterfactuals(
     about = (method.name, method.reading, table.names, tuple(graph.edges), dict(changes))
     fits = tuple(measured[k].fit if k in measured else float("nan") for k in range(len(table.names)))
     measures = tuple(measured[k].measure if k in measured else "" for k in range(len(table.names)))
-    numbers = (table.values[list(shown)], before, after, np.stack(seen))
-    names = tuple(images.names[k] for k in shown)
-    return Counterfactuals(*about, names, len(images), table.low, table.range, measures, fits, *numbers)
+    numbers = (table.values[list(shown)], np.isin(shown, table.held), before, after, np.stack(seen))
+    names, taught = tuple(images.names[k] for k in shown), int(table.taught.sum())
+    learnt_from = len(images) if method.learns_unlabelled else taught
+    return Counterfactuals(*about, names, learnt_from, taught, table.low, table.range, measures, fits, *numbers)
+
+
+def shown_places(method: CounterfactualMaker, table: AttributeTable, count: int) -> list[int]:
+    """Places of so many pictures to make, by which reading can be judged where some have no labels.
+
+    Those held out come first, or, where none is, those with labels; then those without, if the method reads values off
+    these, and then the rest.
+    """
+    judges = table.held or np.flatnonzero(table.labelled).tolist()
+    able = [k for k, one in enumerate(table.labelled) if one or method.learns_unlabelled]
+    return sorted(able, key=lambda k: (k not in judges, bool(table.labelled[k])))[:count]
 
 
 class Made:

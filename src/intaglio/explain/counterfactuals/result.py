@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -19,12 +19,15 @@ from intaglio.metrics.statistics.interval import Interval, interval
 from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "counterfactuals.safetensors", "counterfactuals.csv"
-COLUMNS = ["picture", "attribute", "label", "before", "after", "measured", "measured_before", "measured_after"]
+MEASURED = ("measured", "measured_before", "measured_after")
+COLUMNS = ["picture", "attribute", "label", "before", "after", *MEASURED, "held_out"]
 PARTS = ("original", "before", "after")
 """Pictures: as given, drawn again from what was read off, and drawn after attributes are set."""
-ARRAYS = ("low", "range", "labels", "before", "after", "measured")
+ARRAYS = ("low", "range", "labels", "held", "before", "after", "measured")
 FEW = 100
 """Pictures to learn from, below which that is told."""
+FEW_LABELS = 30
+"""Pictures whose labels are learnt, where others have none, below which that is told."""
 MISREAD = 0.1
 """Mean distance of read values from labels, as a share of the range, beyond which that is told."""
 UNTRUE = 0.1
@@ -53,6 +56,8 @@ class Counterfactuals(StoredTable):
     """Names of the n pictures that were made."""
     learnt_from: int
     """Pictures that the networks have learnt from."""
+    taught: int
+    """Those of them whose labels were learnt."""
     low: Float[ndarray, "d"]
     range: Float[ndarray, "d"]
     """Greatest value of the table less its least."""
@@ -61,6 +66,9 @@ class Counterfactuals(StoredTable):
     fits: tuple[float, ...]
     """Share of an attribute's variance that the line from its measure explains; NaN where it is not measured."""
     labels: Float[ndarray, "n d"]
+    """NaN where a picture has none."""
+    held: Bool[ndarray, "n"]
+    """Pictures whose labels were not learnt, and judge what is read off; none where all pictures have labels."""
     before: Float[ndarray, "n d"]
     """Values as read off the pictures."""
     after: Float[ndarray, "n d"]
@@ -84,9 +92,14 @@ class Counterfactuals(StoredTable):
         return COLUMNS
 
     @property
+    def judges(self) -> Bool[ndarray, "n"]:
+        """Pictures by whose labels reading is judged: those held out, or all with labels where none is."""
+        return self.held if self.held.any() else np.asarray(~np.isnan(self.labels).any(1))
+
+    @property
     def misread(self) -> Float[ndarray, "d"]:
-        """Mean distance of values as read from labels, as a share of the range."""
-        return np.abs((self.before - self.labels) / self.range).mean(0)
+        """Mean distance of values as read from the labels of the judges, as a share of the range."""
+        return np.abs((self.before - self.labels) / self.range)[self.judges].mean(0)
 
     def errors(self, part: str) -> Float[ndarray, "n d"]:
         """Distance of measured values from told ones in pictures of a part, as a share of the range."""
@@ -94,8 +107,9 @@ class Counterfactuals(StoredTable):
         return np.abs((self.measured[PARTS.index(part)] - told) / self.range)
 
     def error(self, place: int, part: str = "after") -> tuple[float, Interval]:
-        """Mean over pictures of `errors` of an attribute, with its 95% interval."""
+        """Mean of `errors` of an attribute over pictures, labelled ones of those as given, with its 95% interval."""
         errors = self.errors(part)[:, place]
+        errors = errors[~np.isnan(errors)]
         return float(errors.mean()), interval(lambda drawn: drawn.mean(-1), [errors])
 
     @property
@@ -118,7 +132,16 @@ class Counterfactuals(StoredTable):
             errors.append(f"{mean:.2f} ({low:.2f} to {high:.2f}) of the range of {self.names[k]}")
         if errors:
             found += f" What is measured in the pictures is off what is told by {', '.join(errors)}."
-        return found
+        return f"{found} {self._judged}" if self.held.any() else found
+
+    @property
+    def _judged(self) -> str:
+        """Distance of values read off from labels that were not learnt, in a sentence."""
+        read = ", ".join(f"{name} by {self.misread[k]:.2f} of its range" for k, name in enumerate(self.names))
+        return (
+            f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off those whose "
+            f"labels were held out ({self.held.sum()}) miss {read}."
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -126,6 +149,8 @@ class Counterfactuals(StoredTable):
         found = []
         if self.learnt_from < FEW:
             found.append(f"{self.learnt_from} pictures are few to learn from; give {FEW} or more")
+        if (poor := self.taught < self.learnt_from) and self.taught < FEW_LABELS:
+            found.append(f"labels of {self.taught} pictures are few to learn from; give {FEW_LABELS} or more")
         for name, value in self.changes.items():
             k = self.names.index(name)
             low, high = float(self.low[k]), float(self.low[k] + self.range[k])
@@ -135,7 +160,7 @@ class Counterfactuals(StoredTable):
             if self.misread[k] > MISREAD:
                 found.append(
                     f"{name} is read off pictures with an error of {self.misread[k]:.2f} of its range; give more "
-                    "pictures or --updates"
+                    f"{'labels' if poor else 'pictures'} or --updates"
                 )
         for k in self.measured_places:
             name, mean = self.names[k], self.error(k)[0]
@@ -157,9 +182,9 @@ class Counterfactuals(StoredTable):
         for n, picture in enumerate(self.pictures):
             for k, name in enumerate(self.names):
                 told = {"label": self.labels[n, k], "before": self.before[n, k], "after": self.after[n, k]}
-                seen = dict(zip(COLUMNS[5:], self.measured[:, n, k], strict=True))
+                seen = dict(zip(MEASURED, self.measured[:, n, k], strict=True))
                 numbers = {key: _number(float(one)) for key, one in {**told, **seen}.items()}
-                found.append({"picture": picture, "attribute": name, **numbers})
+                found.append({"picture": picture, "attribute": name, **numbers, "held_out": bool(self.held[n])})
         return found
 
     def attribute_rows(self) -> list[dict[str, Any]]:
@@ -179,10 +204,11 @@ class Counterfactuals(StoredTable):
     def figures(self) -> dict[str, Any]:
         """Counts, and the figures of each attribute."""
         attributes = {row.pop("attribute"): row for row in self.attribute_rows()}
-        return {"pictures": len(self.pictures), "learnt_from": self.learnt_from, "attributes": attributes}
+        counts = {"pictures": len(self.pictures), "learnt_from": self.learnt_from, "labels_learnt": self.taught}
+        return {**counts, "judges": int(self.judges.sum()), "attributes": attributes}
 
     def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        names = ("method", "reading", "names", "edges", "pictures", "learnt_from", "measures")
+        names = ("method", "reading", "names", "edges", "pictures", "learnt_from", "taught", "measures")
         about = {name: getattr(self, name) for name in names}
         about |= {"changes": list(self.changes.items()), "fits": [_number(one) for one in self.fits]}
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in ARRAYS}, about
@@ -193,8 +219,8 @@ class Counterfactuals(StoredTable):
         names, pictures, measures = (tuple(map(str, about[one])) for one in ("names", "pictures", "measures"))
         fits = tuple(float("nan") if one is None else float(one) for one in about["fits"])
         count, places = len(pictures), len(names)
-        shapes = [arrays[name].shape for name in ("labels", "before", "after", "measured", "low", "range")]
-        fitting = [(count, places)] * 3 + [(3, count, places), (places,), (places,)]
+        shapes = [arrays[name].shape for name in ("labels", "before", "after", "measured", "low", "range", "held")]
+        fitting = [(count, places)] * 3 + [(3, count, places), (places,), (places,), (count,)]
         if not count or not places or shapes != fitting or (len(measures), len(fits)) != (places, places):
             raise ValueError("pictures and attributes do not fit each other")
         edges = tuple((str(one), str(two)) for one, two in about["edges"])
@@ -203,7 +229,8 @@ class Counterfactuals(StoredTable):
             raise ValueError("the graph and the attributes do not fit each other")
         return cls(
             method=str(about["method"]), reading=str(about["reading"]), names=names, edges=edges, changes=changes,
-            pictures=pictures, learnt_from=int(about["learnt_from"]), measures=measures, fits=fits, **arrays,
+            pictures=pictures, learnt_from=int(about["learnt_from"]), taught=int(about["taught"]), measures=measures,
+            fits=fits, **arrays,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.series.labelled_series import LabelledSeries
+from intaglio.explain.series.landmarks import Landmarks
 from intaglio.explain.series.point_checks import partners_of, removal_curves, swapped_times
 from intaglio.explain.series.result import ExplainedPoints
 from intaglio.explain.series.series_network import Series, SeriesNetwork
@@ -22,6 +23,15 @@ from intaglio.verbs import FileName
 
 FEWEST_TIMES, LEAST = 3, 5
 """Times of a series, and series of a class, at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPoints:
+    """Importances of points, and what a method may tell beside them."""
+
+    importances: Series
+    landmarks: Landmarks | None = None
+    """Groups of the series; None where the method makes none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +102,12 @@ class SeriesExplainer(ABC):
             run: progress and state of whatever is trained.
         """
 
+    def found(
+        self, network: SeriesNetwork, lessons: SeriesLessons, values: Series, called: Int[Tensor, "m"], run: Run
+    ) -> FoundPoints:
+        """`importances`, of the same arguments, and what is told beside them: as a rule nothing."""
+        return FoundPoints(self.importances(network, lessons, values, called, run))
+
     @abstractmethod
     def seconds(self, learnt: int, held: int, points: int, step: float, row: float) -> float:
         """Seconds of the importances of `held` series of so many points, where `learnt` are learnt from.
@@ -130,7 +146,8 @@ class SeriesExplainer(ABC):
         called = answers(values).argmax(1)
         if len(called.unique()) < 2:
             raise BadInput("the classifier calls all held-out series one class; give more series, or more --updates")
-        found = self.importances(network, lessons, values, called, run).float()
+        told = self.found(network, lessons, values, called, run)
+        found = told.importances.float()
         if not bool(found.isfinite().all()):
             raise IntaglioError(f"{self.name} gives importances that are not finite; give a lower --learning-rate")
         swaps = swapped_times(answers, values, called, partners_of(called, self.seed), self.window)
@@ -145,6 +162,7 @@ class SeriesExplainer(ABC):
             names=tuple(series.names[k] for k in held.tolist()),
             values=series.values[held], importances=found, truth=series.codes[held].numpy(), called=called.numpy(),
             removed=curves[0], by_chance=curves[1], ranks=swaps.ranks(of_times), swap_auc=swaps.told(of_times),
+            landmarks=told.landmarks,
         )  # fmt: skip
         for warning in result.warnings:
             run.warn(warning)

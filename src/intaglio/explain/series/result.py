@@ -13,15 +13,20 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from intaglio.explain.series.landmarks import Landmarks
 from intaglio.explain.series.point_checks import area
 from intaglio.metrics.statistics.interval import interval
 from intaglio.runs.stored_table import StoredTable
 
 PLAIN = ("method", "reading", "classes", "channels", "times", "learnt", "window", "names", "swap_auc")
 ARRAYS = ("truth", "called", "removed", "by_chance", "ranks")
+OF_LANDMARKS = ("places", "cosines")
 FEW = 10
 """Held-out series below which the result warns."""
-COLUMNS = ["series", "truth", "called", "first_time", "first_channel", "share_of_first", "removal", "by_chance", "rank"]
+COLUMNS = [
+    "series", "truth", "called", "first_time", "first_channel", "share_of_first", "removal", "by_chance", "rank",
+    "landmark",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,6 +62,8 @@ class ExplainedPoints(StoredTable):
     """Rank correlation of a time's importance and the effect of its swap."""
     swap_auc: float | None
     """Mean area under the ROC curve of times whose swap changes the call; None where none does."""
+    landmarks: Landmarks | None = None
+    """Groups of the held-out series; None where the method makes none."""
 
     @property
     def heading(self) -> str:
@@ -83,11 +90,20 @@ class ExplainedPoints(StoredTable):
     def statement(self) -> str:
         """The outcome in a sentence."""
         low, high = _bounds(self.gained)
-        return (
+        found = (
             f"Without the points that {self.method} says come first, the called class loses its probability sooner "
             f"than by chance by {self.gained.mean():.3f} of the area (95% {low:.3f} to {high:.3f}); importance of a "
             f"time and effect of its swap have a rank correlation of {self.ranks.mean():.2f}. The classifier calls "
             f"{self.accuracy:.0%} of held-out series right."
+        )
+        return found if self.landmarks is None else f"{found} {self._grouped}"
+
+    @property
+    def _grouped(self) -> str:
+        figures = self.landmark_figures()
+        return (
+            f"Masked, they gather about landmarks ({figures['landmarks']}): {figures['purity']:.0%} of series are of "
+            f"the most frequent class of theirs, by chance {figures['purity_by_chance']:.0%}."
         )
 
     @property
@@ -135,6 +151,7 @@ class ExplainedPoints(StoredTable):
                 "removal": float(removal[k]),
                 "by_chance": float(chance[k]),
                 "rank": float(self.ranks[k]),
+                "landmark": None if self.landmarks is None else int(self.landmarks.places[k]) + 1,
             }
             for k, name in enumerate(self.names)
         ]
@@ -152,11 +169,21 @@ class ExplainedPoints(StoredTable):
             "swap_rank": float(self.ranks.mean()),
             "swap_rank_interval": list(_bounds(self.ranks)),
             "swap_auc": self.swap_auc,
+            **self.landmark_figures(),
         }
+
+    def landmark_figures(self) -> dict[str, Any]:
+        """The number of landmarks and their purity in classes; nothing where there are none."""
+        if self.landmarks is None:
+            return {}
+        purity, chance = self.landmarks.purity(self.truth), self.landmarks.purity_by_chance(self.truth)
+        return {"landmarks": len(self.landmarks.counts), "purity": purity, "purity_by_chance": chance}
 
     def _parts(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in ARRAYS}
         about = {name: list(one) if isinstance(one := getattr(self, name), tuple) else one for name in PLAIN}
+        if self.landmarks is not None:
+            tensors |= {name: torch.from_numpy(getattr(self.landmarks, name)) for name in OF_LANDMARKS}
         return {**tensors, "values": self.values, "importances": self.importances}, about
 
     @classmethod
@@ -169,11 +196,14 @@ class ExplainedPoints(StoredTable):
             raise ValueError("importances do not fit the series")
         if any(len(one) != len(names) for one in (values, *arrays.values())) or not names:
             raise ValueError("the series are not as many as their names")
+        landmarks = Landmarks(*(tensors[name].numpy() for name in OF_LANDMARKS)) if "places" in tensors else None
+        if landmarks and {len(landmarks.places), len(landmarks.cosines)} != {len(names)}:
+            raise ValueError("the landmarks are not those of the series")
         auc = about["swap_auc"]
         return cls(
             method=str(about["method"]), reading=str(about["reading"]), classes=classes, channels=channels,
             times=times, learnt=int(about["learnt"]), window=int(about["window"]), names=names, values=values,
-            importances=importances, swap_auc=None if auc is None else float(auc), **arrays,
+            importances=importances, swap_auc=None if auc is None else float(auc), landmarks=landmarks, **arrays,
         )  # fmt: skip
 
 

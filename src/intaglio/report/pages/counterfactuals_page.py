@@ -1,6 +1,7 @@
 """The report of attributes that were set: pictures before and after, and values as told and as measured."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ LIMITS: Sequence[Row] = (
     ),
     Row(
         "Of pictures that were learnt",
-        "The pictures that are shown, and all figures, are of pictures that the networks learnt from. On others both "
-        "may be worse.",
+        "The pictures that are shown, and all figures, are of pictures that the networks learnt from, those of labels "
+        "that were held out apart. On others both may be worse.",
     ),
     Row(
         "Values that never stood together",
@@ -56,10 +57,10 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
             [_cells(row) for row in rows],
         ),
         table_heading="Attributes",
-        table_text=f"Means over {count(len(found.pictures), 'picture')}, learnt from {found.learnt_from}, in the "
-        f"table’s units. Attributes that are not set {found.reading}. `Read off by` is the mean distance of values, as "
-        "read off the pictures, from the table’s; `off by` that of measured values from told ones after the change, "
-        f"as shares of an attribute’s range. {_own_errors(found, rows)}",
+        table_text=f"Means over {count(len(found.pictures), 'picture')}, learnt from {found.learnt_from} with labels "
+        f"of {found.taught}, in the table’s units. Attributes that are not set {found.reading}. `Read off by` is the "
+        f"mean distance of values from the table’s, as read off {_judges(found)}; `off by` that of measured values "
+        f"from told ones after the change, as shares of an attribute’s range. {_own_errors(found, rows)}",
         pictures=[(found.pictures[n], _shown(found, run, n, album)) for n in range(shown)],
         pictures_text="Each picture as given, drawn again from what was read off it, and after the change, from the "
         "same noise.",
@@ -80,6 +81,12 @@ def _cells(row: dict[str, Any]) -> list[str]:
     low, high = row["error_after_interval"]
     seen = [_number(row["measured_after"]), f"{row['error_after']:.2f}", f"{low:.2f} to {high:.2f}"]
     return [row["attribute"], causes, *told, *seen]
+
+
+def _judges(found: Counterfactuals) -> str:
+    """The pictures by whose labels reading is judged."""
+    own = " whose labels were held out" if found.held.any() else ""
+    return f"{count(int(found.judges.sum()), 'picture')}{own}"
 
 
 def _own_errors(found: Counterfactuals, rows: Sequence[dict[str, Any]]) -> str:
@@ -104,6 +111,8 @@ def _shown(found: Counterfactuals, run: RunData, n: int, album: Album) -> list[S
 
 
 def _values(found: Counterfactuals, values: Sequence[float]) -> str:
+    if isnan(values[0]):
+        return "no labels"
     return ", ".join(f"{name} {value:.3g}" for name, value in zip(found.names, values, strict=True))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intaglio.explain.series.landmarks import Landmarks
 from intaglio.explain.series.point_checks import SHARES
 from intaglio.explain.series.result import ExplainedPoints
 from intaglio.report.kit.format import count, decimal, rate_text, title
@@ -54,6 +55,7 @@ def page_of(run: RunData, page_folder: Path) -> TablesPage | None:
         ],
         warnings=run.warnings,
         tables=[
+            *([] if found.landmarks is None else [_landmarks(found, found.landmarks)]),
             (
                 f"An importance is {found.reading}. Bars are of {count(len(found.times), 'time')}, {found.times[0]:g} "
                 f"to {found.times[-1]:g}, of the channel of the most important point: the series above, its importance "
@@ -88,6 +90,29 @@ def _drawn(found: ExplainedPoints) -> list[list[str]]:
         lines.append([row["series"], row["called"], bars(both[0])])
         lines.append(["", f"importance, {row['first_channel']}", bars(both[1])])
     return lines
+
+
+def _landmarks(found: ExplainedPoints, landmarks: Landmarks) -> tuple[str, PageTable]:
+    """A few typical explanations: groups of series with their mean importance, and the series nearest to each."""
+    lines = []
+    for k, members in enumerate(landmarks.counts.tolist()[:SHOWN]):
+        own = landmarks.places == k
+        codes = np.bincount(found.truth[own], minlength=len(found.classes))
+        mix = ", ".join(f"{found.classes[c]} {codes[c]}" for c in np.argsort(-codes, kind="stable") if codes[c])
+        mean = found.importances.double().numpy()[own].mean(0)
+        channel, nearest = int(mean.max(0).argmax()), landmarks.nearest(k)
+        one = [given[nearest, :, channel].double().numpy() for given in (found.values, found.importances)]
+        lines.append([str(k + 1), count(members, "series", "series"), mix, bars(mean[:, channel])])
+        lines.append(["", f"nearest: {found.names[nearest]}", found.channels[channel], bars(one[0])])
+        lines.append(["", "", "importance", bars(one[1])])
+    figures = found.landmark_figures()
+    return (
+        "Landmarks, about which held-out series gather by what is left of them: classes, the mean importance of the "
+        f"series, and the nearest one. {rate_text(figures['purity'])} of series are of the most frequent class of "
+        f"their landmark, by chance {rate_text(figures['purity_by_chance'])}. The run’s series.csv has the landmark of "
+        "each.",
+        PageTable("Landmarks", ["landmark", "series", "classes", "bars"], lines),
+    )
 
 
 def _curves(found: ExplainedPoints) -> list[list[str]]:

@@ -7,6 +7,7 @@ from torch import nn
 
 import attribute_scenes
 from intaglio.explain.counterfactuals.attribute_graph import AttributeGraph
+from intaglio.explain.counterfactuals.attribute_table import AttributeTable
 from intaglio.explain.counterfactuals.made_pictures import made
 from intaglio.explain.counterfactuals.methods.causal_diffae import CausalCode, CausalDiffAE
 
@@ -44,6 +45,47 @@ def test_terms_are_those_of_the_objective():
     assert found["mechanisms"] == pytest.approx(0.5 * (0.04 + 1) / 2, abs=1e-6)  # no causes: f is 0
 
 
+def test_pictures_without_labels_add_nothing_to_the_terms_of_labels():
+    """Half of four pictures have none: the terms are means over the others, and the prior one over all."""
+    graph, nothing = AttributeGraph.of(("a", "b"), [("a", "b")]), [float("nan")] * 2
+    method = CausalDiffAE(channels=8, prior=0.5)
+    model = method.begun(graph, 16)
+    code = torch.tensor([[0.1, 0.2], [0.5, 0.4], [0.9, -0.3], [0.7, 0.0]]).requires_grad_()
+    model.encoder = Given([0.0, 0.0, 0.0, 0.0])
+    model.encoder.forward = lambda pixels: torch.cat([code, torch.zeros(4, 2)], 1)
+    line = nn.Linear(1, 1, bias=False)
+    line.weight.data[:] = 2.0
+    model.layer.mechanisms["1"] = line
+    labels = torch.tensor([[0.3, 0.5], nothing, nothing, [0.6, 1.0]])
+    found = model.losses(torch.zeros(4, 3, 16, 16), labels, 1.0, torch.Generator().manual_seed(0))
+    # Values are a and 2 a + noise: (0.1, 0.4) and (0.7, 1.4).
+    assert found["labels"].item() == pytest.approx(0.5 * (0.2**2 + 0.1**2 + 0.1**2 + 0.4**2) / 2, abs=1e-6)
+    mechanisms = 0.5 * (0.3**2 + (0.5 - 0.6) ** 2 + 0.6**2 + (1.0 - 1.2) ** 2) / 2
+    assert found["mechanisms"].item() == pytest.approx(mechanisms, abs=1e-6)
+    assert found["prior"].item() == pytest.approx(0.5 * 0.5 * code.square().sum(1).mean().item(), abs=1e-6)
+    (found["labels"] + found["mechanisms"]).backward()
+    assert code.grad[1:3].abs().max() == 0
+    assert code.grad[[0, 3]].abs().min() > 0
+    assert line.weight.grad.isfinite().all()
+    none = model.losses(torch.zeros(4, 3, 16, 16), torch.full((4, 2), float("nan")), 1.0, torch.Generator())
+    assert none["labels"].item() == none["mechanisms"].item() == 0
+    assert none["denoising"].item() > 0
+
+
+def test_with_all_labels_the_terms_are_to_the_bit_those_of_whole_batches():
+    images, table = attribute_scenes.squares()
+    pixels, labels = 2 * images.pixels - 1, table.labels()
+    model = CausalDiffAE(channels=8).begun(attribute_scenes.GRAPH, 16)
+    found = model.losses(pixels, labels, 1.0, torch.Generator().manual_seed(0))
+    (found["labels"] + found["mechanisms"]).backward()
+    slopes = [one.grad.clone() for one in (*model.encoder.parameters(), *model.layer.parameters())]
+    model.zero_grad()
+    errors = [model.read(pixels, labels) - labels, model.layer.caused(labels) - labels]
+    (0.5 * errors[0].square().sum(1).mean() + 0.5 * errors[1].square().sum(1).mean()).backward()
+    for one, slope in zip((*model.encoder.parameters(), *model.layer.parameters()), slopes, strict=True):
+        assert torch.equal(one.grad, slope)
+
+
 def test_the_weight_of_labels_rises_and_the_denoising_error_is_always_there():
     method = CausalDiffAE(channels=8, rise=0.5)
     shares = []
@@ -77,12 +119,28 @@ def test_the_denoiser_is_told_values_of_the_layer_with_a_little_of_the_encoders_
     assert told[0].std(0).tolist() == pytest.approx([np.sqrt(0.004 * 4)] * 2, rel=0.05)
 
 
-def test_a_planted_cause_is_learnt_and_followed_with_each_pictures_own_noise(monkeypatch):
-    """Without the denoiser, which the values do not need."""
-    images, table = attribute_scenes.squares(48)
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """The denoiser, which values do not need, is left out."""
     monkeypatch.setattr(CausalCode, "denoising", lambda self, pixels, values, source: 0 * values.sum())
     for name in ("rest", "drawn"):
         monkeypatch.setattr(CausalCode, name, lambda self, pixels, values: pixels)
+
+
+def test_labels_of_a_quarter_are_learnt_and_others_read_off(without_drawing):
+    images, table = attribute_scenes.squares(64)
+    values = table.values.copy()
+    values[np.arange(64) % 4 > 0] = np.nan
+    few = AttributeTable(table.names, values)
+    method = CausalDiffAE(updates=250, channels=8, learning_rate=1e-2)
+    model = method.learnt(images, few, attribute_scenes.GRAPH)
+    labels = few.scaled(table.values)
+    missed = (model.read(2 * images.pixels - 1, labels) - labels).abs()[~torch.from_numpy(few.labelled)]
+    assert missed.mean(0).max() < 0.1
+
+
+def test_a_planted_cause_is_learnt_and_followed_with_each_pictures_own_noise(without_drawing):
+    images, table = attribute_scenes.squares(48)
     method = CausalDiffAE(updates=250, channels=8, learning_rate=1e-2)
     model = method.learnt(images, table, attribute_scenes.GRAPH)
     labels = table.scaled(table.values)

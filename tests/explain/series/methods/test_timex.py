@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,11 @@ BAD = {"share": 0.0}
 PIECES = {"batch": 3}
 
 
-def test_the_point_that_tells_the_class_comes_first():
-    check_the_point_comes_first(TimeX(**LONGER, mask_updates=120))
+def test_the_point_that_tells_the_class_comes_first_and_landmarks_are_of_one_class():
+    found = check_the_point_comes_first(TimeX(**LONGER, mask_updates=120))
+    assert found.landmarks is not None
+    assert found.landmarks.purity(found.truth) > 0.9
+    assert found.landmarks.purity_by_chance(found.truth) < 0.8
 
 
 def test_masks_are_binary_draws_with_the_gradient_of_the_relaxed_ones():
@@ -47,10 +52,15 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     with Run.open(tmp_path, "explain", "series", {}, {}, **about) as run:
         found = method(series, run=run)
     assert torch.equal(found.importances, whole.importances)
+    assert (found.landmarks.places == whole.landmarks.places).all()
+    assert (found.landmarks.cosines == whole.landmarks.cosines).all()
     assert len(calls) < 4 + 6  # of six steps some were kept
+    without = replace(method, landmarks=0)(series)
+    assert torch.equal(without.importances, whole.importances)
+    assert without.landmarks is None
 
 
-@pytest.mark.parametrize("given", [{"share": 0.0}, {"width": 3}, {"temperature": 0.0}, {"size_weight": -1.0}])
+@pytest.mark.parametrize("given", [{"share": 0.0}, {"temperature": 0.0}, {"landmarks": 1}, {"size_weight": -1.0}])
 def test_settings_out_of_range_are_refused(given):
     (name,) = given
     with pytest.raises(ValueError, match=name):

@@ -23,15 +23,20 @@ class CausalDiffAE(DiffusionMaker):
     An encoder reads noises u [n, d] of a picture; values z_i = f_i(z of the causes of i) + u_i, in the order of the
     graph, are told to a denoiser. Minimised are the denoising error and, with a weight that rises from 0 to 1, prior *
     KL(N(u, s^2) || N(0, 1)) + sum_i (z_i - label_i)^2 / 2 + sum_i (label_i - f_i(labels of the causes))^2 / 2. To set
-    z_i = v, u and the noise of the picture are read off first; effects of i are worked out again with their own u.
+    z_i = v, u and the noise of the picture are read off first; effects of i are worked out again with their own u. The
+    last two terms are means over the pictures that have labels; the others are learnt by the denoising error, told the
+    values that are read off them, and by the prior.
 
-    Source: arXiv 2404.17735. Three things differ. Its prior has weight 1, at which the best u of an attribute is half
+    Source: arXiv 2404.17735. Four things differ. Its prior has weight 1, at which the best u of an attribute is half
     of what labels ask for (1 / (1 + prior) of it): here the weight is small, and the last term, which is ours, finds
     f_i in its place. Causes act by their values; in the published program by their noises, so that in a chain a -> b ->
-    c setting a never reaches c. And the denoiser gives a velocity in place of the noise (`picture_walks`).
+    c setting a never reaches c. The denoiser gives a velocity in place of the noise (`picture_walks`).
+    And pictures without labels, which are in the program a half drawn anew in each update, have no prior when published
+    and are told zeros in place of values; what is drawn then mixes answers to values and to zeros.
     """
 
     reading: ClassVar[str] = "follow by the graph, each with its own noise"
+    learns_unlabelled: ClassVar[bool] = True
 
     prior: float = 0.01
     """Weight of the noises' prior, 0 or more."""
@@ -69,11 +74,13 @@ class CausalCode(WalkedPictures):
         told = values + (self._method.spread * logs.exp()).sqrt() * drawn
         method, weight = self._method, 1.0 if done >= self._method.rise else done / self._method.rise
         prior = 0.5 * (noises.square() + logs.exp() - 1 - logs).sum(1).mean()
+        known = labels.isfinite().all(1)
+        given = labels[known]
         return {
             "denoising": self.denoising(pixels, told, source),
             "prior": weight * method.prior * prior,
-            "labels": weight * label_error(values, labels),
-            "mechanisms": weight * label_error(self.layer.caused(labels), labels),
+            "labels": weight * label_error(values[known], given),
+            "mechanisms": weight * label_error(self.layer.caused(given), given),
         }
 
     def read(self, pixels: Pixels, labels: Values) -> Values:
@@ -86,5 +93,6 @@ class CausalCode(WalkedPictures):
 
 
 def label_error(values: Values, labels: Values) -> Tensor:
-    """Sum over attributes of KL(N(value, 1) || N(label, 1)), as a mean over pictures."""
-    return 0.5 * (values - labels).square().sum(1).mean()
+    """Sum over attributes of KL(N(value, 1) || N(label, 1)), as a mean over pictures; 0 where there are none."""
+    errors = 0.5 * (values - labels).square().sum(1)
+    return errors.mean() if len(errors) else errors.sum()

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from intaglio.errors import require
-from intaglio.explain.series.family import SeriesExplainer
+from intaglio.explain.series.family import FoundPoints, SeriesExplainer
+from intaglio.explain.series.landmarks import nearest_landmarks
 from intaglio.explain.series.mask_losses import answer_gap, breaks, embedding_gap, size_loss
 from intaglio.explain.series.series_network import MaskNetwork, Series, SeriesNetwork
 from intaglio.explain.series.taught_series import CLASSIFIER, SeriesLessons, encoded, taught
@@ -38,9 +39,14 @@ class TimeX(SeriesExplainer):
     published change of p from one time to the next is a norm of a whole batch over its size; here it is a mean over
     points, which weighs more, so that the default weight is lower; with the published share and weight of the size
     masks kept two thirds of the points of planted spikes, and ranked them badly. A mask is the same whatever class is
-    asked about. Its landmarks, prototypes of embeddings that choose
-    masks to show, are not built; nor are attention masks for series of one channel, whose points are replaced here as
-    all others are.
+    asked about. Attention masks for series of one channel are not built: their points are replaced as all others are.
+
+    Landmarks are typical embeddings of masked series: each explained series belongs to its nearest, so that a few masks
+    stand for many. They are learnt once the masks are, so that masks are the same with them and without, as moving
+    means of the embeddings that a draw by cosines assigns to them; those of no series, and of two alike one, are
+    dropped. The published 50 are learnt along with the masks, detached from them, by the loss of embeddings. Cosines
+    are here about the mean of all embeddings and over 0.01; the published draw is of cosines as they are, and 0.1 is of
+    its gradient. To be embedded, a series has the mean of its time and channel in the share that is not kept.
 
     Source: Queen, Hartvigsen, Koker, He, Tsiligkaridis and Zitnik, arXiv 2306.02109, with share 0.5, size_weight 2 and
     break_weight 2 for planted spikes.
@@ -61,12 +67,15 @@ class TimeX(SeriesExplainer):
     """Weight of its breaks beside its size (lambda_c), 0 or more."""
     temperature: float = 1.0
     """Of the sigmoid that the gradient passes, above 0."""
+    landmarks: int = 10
+    """Landmarks that masked series are grouped about, at most; 0 or 2 and more, where 0 makes no groups."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.mask_updates >= 1, f"mask_updates must be at least 1, not {self.mask_updates}")
         require(0 < self.share < 1, f"share must be above 0 and below 1, not {self.share}")
         require(0 < self.temperature < math.inf, f"temperature must be above 0, not {self.temperature}")
+        require(self.landmarks >= 0 and self.landmarks != 1, f"landmarks must be 0, or 2 or more, not {self.landmarks}")
         for name in ("answer_weight", "size_weight", "break_weight"):
             require(0 <= getattr(self, name) < math.inf, f"{name} must be 0 or more, not {getattr(self, name)}")
 
@@ -74,16 +83,34 @@ class TimeX(SeriesExplainer):
         self, network: SeriesNetwork, lessons: SeriesLessons, values: Series, called: Int[Tensor, "m"], run: Run
     ) -> Series:
         """See the room."""
-        masks = self._learnt(network, lessons, run)
-        parts = values.split(self.batch)
-        with torch.no_grad():
-            return torch.cat([masks(one, network(one).sequence).sigmoid() for one in parts])
+        return self.found(network, lessons, values, called, run).importances
+
+    def found(
+        self, network: SeriesNetwork, lessons: SeriesLessons, values: Series, called: Int[Tensor, "m"], run: Run
+    ) -> FoundPoints:
+        """See the room: the landmarks as well."""
+        masks, second = self._learnt(network, lessons, run)
+        kept = self._kept(network, masks, values)
+        if not self.landmarks:
+            return FoundPoints(kept)
+        middle, others = lessons.values.mean(0), self._kept(network, masks, lessons.values)
+        learnt, asked = (
+            encoded(second, torch.lerp(middle.expand_as(one), one, share), self.batch).pooled
+            for one, share in ((lessons.values, others), (values, kept))
+        )
+        return FoundPoints(kept, nearest_landmarks(learnt, lessons.codes, asked, self.landmarks, self.seed))
+
+    @torch.no_grad()
+    def _kept(self, network: SeriesNetwork, masks: MaskNetwork, values: Series) -> Series:
+        """The probability that each point is kept."""
+        return torch.cat([masks(one, network(one).sequence).sigmoid() for one in values.split(self.batch)])
 
     def seconds(self, learnt: int, held: int, points: int, step: float, row: float) -> float:
-        """Two networks in every step."""
-        return 2 * step * self.mask_updates * min(self.rows, learnt) + 2 * row * held
+        """Two networks in every step; where there are landmarks, all series are masked and encoded."""
+        masked = 3 * row * (learnt + held) if self.landmarks else 0.0
+        return 2 * step * self.mask_updates * min(self.rows, learnt) + 2 * row * held + masked
 
-    def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> MaskNetwork:
+    def _learnt(self, network: SeriesNetwork, lessons: SeriesLessons, run: Run) -> tuple[MaskNetwork, SeriesNetwork]:
         pace = replace(self.pace, updates=self.mask_updates)
         with first_weights(self.seed, NAME):
             masks = MaskNetwork(lessons.values.shape[2], self.width, self.layers)
@@ -110,7 +137,7 @@ class TimeX(SeriesExplainer):
 
         both = nn.ModuleDict({"masks": masks, "second": second})
         taught(both, objective, lessons, pace, NAME, run)
-        return masks
+        return masks, second
 
 
 def drawn_mask(logits: Series, temperature: float, source: torch.Generator) -> Float[Tensor, "n t d"]:
