@@ -58,8 +58,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         ),
         table_heading="Attributes",
         table_text=f"Means over {count(len(found.pictures), 'picture')}, learnt from {found.learnt_from} with labels "
-        f"of {found.taught}, in the table’s units. Attributes that are not set {found.reading}. `Read off by` is the "
-        f"mean distance of values from the table’s, as read off {_judges(found)}; `off by` that of measured values "
+        f"of {found.taught}, in the table’s units. Attributes that are not set {found.reading}. “Read off by” is the "
+        f"mean distance of values from the table’s, as read off {_judges(found)}; “off by” that of measured values "
         f"from told ones after the change, as shares of an attribute’s range. {_own_errors(found, rows)}",
         pictures=[(found.pictures[n], _shown(found, run, n, album)) for n in range(shown)],
         pictures_text="Each picture as given, drawn again from what was read off it, and after the change, from the "

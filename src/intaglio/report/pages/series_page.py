@@ -15,7 +15,7 @@ from intaglio.runs.read import RunData
 
 SHOWN, TIMES = 12, 60
 """Series that are drawn, and times of each, at most."""
-BARS = " ▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 LIMITS: Sequence[Row] = (
     Row(
         "Of this classifier",
