@@ -97,8 +97,9 @@ def part_purities(
     smaller, source = replace(method, count=division.parts), numpy_generator(seed, 1)
     found: dict[str, list[float]] = {"whole": [], "parts": [], "same_layer": [], "by_chance": []}
     for top in wide:
-        first = [list(map(pictures.__getitem__, top)).index(one) for one in dict.fromkeys(pictures[k] for k in top)]
-        told = [labels[pictures[k]] for k in top[first]]
+        shown = [pictures[int(k)] for k in top]
+        first = [shown.index(one) for one in dict.fromkeys(shown)]
+        told = [labels[shown[k]] for k in first]
 
         def parts_of(rows: ndarray, first: list[int] = first) -> ndarray:
             return smaller.codes(rows, smaller.bank(rows)).argmax(1)[first]

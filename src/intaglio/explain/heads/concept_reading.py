@@ -17,6 +17,8 @@ from intaglio.explain.probe_scores import Codes
 
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)
 """Shares of concepts left out at which the score of interpretability is measured."""
+FEWEST = 4
+"""Concepts at least."""
 ROUNDING = 1e-9
 
 
@@ -42,7 +44,7 @@ def centre_count(rows: Float[ndarray, "r d"], most: int) -> int:
 def unit_centres(rows: Float[ndarray, "r d"], most: int, seed: int) -> Float[ndarray, "c d"]:
     """K-means centres of the rows, of unit length. Raises `BadInput` for rows that hardly differ."""
     count = centre_count(rows, most)
-    if count < 4:
+    if count < FEWEST:
         raise BadInput("the places of the pictures hardly differ, so that there are no concepts; take another layer")
     centres = KMeans(count, n_init=cast(Any, 1), random_state=seed).fit(rows).cluster_centers_
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), ROUNDING)
