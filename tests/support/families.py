@@ -1085,7 +1085,13 @@ def _fit_heads(method: Any, models: tuple[Any, ...], run: Run) -> HeadReadings:
 def _read_heads(found: HeadReadings) -> Numbers:
     answers = {name: torch.from_numpy(getattr(found, name)) for name in ("predicted", "linear", "sizes", "by_level")}
     gates = torch.tensor([values for _, values in found.head.gates])
-    return {**answers, "gates": gates, "figures": torch.tensor([found.accuracy, found.difference, found.size])}
+    trained = {} if found.tuned is None else found.tuned.parts()[0]
+    return {
+        **answers,
+        **trained,
+        "gates": gates,
+        "figures": torch.tensor([found.accuracy, found.difference, found.size]),
+    }
 
 
 def _heads_file(found: HeadReadings, folder: Path) -> tuple[Numbers, Numbers]:

@@ -37,8 +37,7 @@ def heads_plan(method: ReadableHead, source: FeatureSource, images: ImageSet, ke
     if method.tuning is None:
         return TimePlan({"features": reading, "heads": each * (method.folds + 1)}, told)
     step = _step(method.tuning, cast(LayerFeatures, source), images)
-    updates, epochs = method.tuning.updates(len(kept.codes)), method.tuning.epochs
-    trainings = 2 * updates * step + epochs * (reading + each / max(1, len(method.levels)))
+    trainings = 2 * method.tuning.updates(len(kept.codes)) * step
     return TimePlan({"features": 4 * reading, "trainings": trainings, "heads": 4 * each}, told)
 
 

@@ -130,7 +130,11 @@ class NetworkTuning:
         checkpoints.restore(trainer)
         train(trainer, objective, run, checkpoints, label=name, stream=name)
         trainer.export()
-        self._places(network, network.get_submodule(layer_read(source)), lessons, learnt=True)
+        places = self._places(network, network.get_submodule(layer_read(source)), lessons)
+        if centre_count(places.reshape(-1, places.shape[2]), self.concepts) < FEWEST:
+            raise IntaglioError(
+                "the training has made the features of all pictures alike; give a lower --learning-rate"
+            )
         with torch.no_grad():
             for weight in network.parameters():  # measured as it will be read
                 weight.copy_(weight.half().float() if weight.dim() > 1 else weight)
@@ -151,16 +155,9 @@ class NetworkTuning:
         if name == THROUGH:
             concepts, head = self.found_concepts(self._places(network, module, lessons), lessons)
             through = {"concepts/weight": head[0], "concepts/bias": head[1]}
-        trainer = Trainer(
-            dict(network.named_parameters()), settings, beside=through, kept={"concepts/centres": concepts}
-        )
+        trainer = Trainer(dict(network.named_parameters()), settings, beside=through)
 
         def objective(step: int) -> StepLoss:
-            if through and step and step % math.ceil(steps / self.epochs) == 0:
-                found, head = self.found_concepts(self._places(network, module, lessons, learnt=True), lessons)
-                if found.shape == concepts.shape:  # fewer are left where features have become the same
-                    concepts.copy_(found)
-                    trainer.replace(dict(zip(through, head, strict=True)))
             places = batch_at(range(len(lessons.pixels)), step, self.rows, self.seed, "pictures")
             codes = lessons.codes[places].to(device)
             with outputs_of([module]) as maps:
@@ -187,21 +184,14 @@ class NetworkTuning:
         return found, (weight, bias)
 
     @torch.no_grad()
-    def _places(
-        self, network: PictureClassifier, module: nn.Module, lessons: TuningLessons, *, learnt: bool = False
-    ) -> Places:
-        """Features of the places of all pictures. Raises `IntaglioError` where a training has made them alike."""
+    def _places(self, network: PictureClassifier, module: nn.Module, lessons: TuningLessons) -> Places:
+        """Features of the places of all pictures."""
         parts = list[Tensor]()
         for some in lessons.pixels.split(self.rows):
             with outputs_of([module]) as maps:
                 network.features(some.to(lessons.device))
             parts.append(over_grid(maps[-1], self.side).cpu())
-        places = torch.cat(parts).double().numpy()
-        if learnt and centre_count(places.reshape(-1, places.shape[2]), self.concepts) < FEWEST:
-            raise IntaglioError(
-                "the training has made the features of all pictures alike; give a lower --learning-rate"
-            )
-        return places
+        return torch.cat(parts).double().numpy()
 
 
 def beginning(source: LayerFeatures, lessons: TuningLessons) -> PictureClassifier:
