@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, layer_norm, linear
+from torch.nn.functional import cross_entropy, layer_norm, linear, normalize
 
 from intaglio.errors import IntaglioError, require
 from intaglio.explain.heads.concept_reading import (
@@ -40,6 +40,8 @@ HEAD = "label"
 """The only head of a trained network."""
 THROUGH, PLAIN = "through concepts", "plain"
 """Names of the trainings, and of their states and logs."""
+HEAD_SHARE = 5.0
+"""Rate of the concepts and their head beside that of the network, which they must keep up with."""
 SAVED_S = 20.0
 """Seconds between two saved states, beside one an epoch."""
 
@@ -151,11 +153,12 @@ class NetworkTuning:
         device, module = lessons.device, network.get_submodule(layer_read(source))
         counts = lessons.codes.bincount(minlength=count)
         balance = (len(lessons.codes) / (count * counts)).float().to(device)
-        concepts, through = torch.zeros(0, device=device), dict[str, Tensor]()
+        through = dict[str, Tensor]()
         if name == THROUGH:
             concepts, head = self.found_concepts(self._places(network, module, lessons), lessons)
-            through = {"concepts/weight": head[0], "concepts/bias": head[1]}
-        trainer = Trainer(dict(network.named_parameters()), settings, beside=through)
+            through = {"concepts/centres": concepts, "concepts/weight": head[0], "concepts/bias": head[1]}
+        shares = dict.fromkeys(through, HEAD_SHARE)
+        trainer = Trainer(dict(network.named_parameters()), settings, beside=through, shares=shares)
 
         def objective(step: int) -> StepLoss:
             places = batch_at(range(len(lessons.pixels)), step, self.rows, self.seed, "pictures")
@@ -164,8 +167,9 @@ class NetworkTuning:
                 logits = network.logits(lessons.pixels[places].to(device), HEAD)
             loss = cross_entropy(logits, codes, balance)
             if through:
-                kept = kept_of(over_grid(maps[-1], self.side).mean(1) @ concepts.T, self.sparsity)
-                loss = loss + self.weight * cross_entropy(linear(kept, *through.values()), codes, balance)
+                centres, weight, bias = through.values()
+                kept = kept_of(linear(over_grid(maps[-1], self.side).mean(1), normalize(centres)), self.sparsity)
+                loss = loss + self.weight * cross_entropy(linear(kept, weight, bias), codes, balance)
             return backward(loss)
 
         return trainer, objective

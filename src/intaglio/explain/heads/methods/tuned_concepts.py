@@ -20,11 +20,11 @@ class TunedConcepts(ReadableHead):
 
         cross-entropy of a linear head on its end + weight * cross-entropy of a linear head on the concepts left
 
-    with the share `taught_sparsity` of concepts left out at the layer that is read. Concepts are those of the untouched
-    features and stay as they are; both heads begin as logistic regression on these features and learn along. Classes
-    count alike, and the statistics of normalisation stay as they are. In the end concepts are found and heads fitted on
-    the trained features, on the untouched ones, and on those of the same training without its second term; all answers
-    are on the held-out pictures.
+    with the share `taught_sparsity` of concepts left out at the layer that is read. Concepts begin as those of the
+    untouched features, both heads as logistic regression on these, and all learn along, concepts and their head at five
+    times the rate. Classes count alike, and the statistics of normalisation stay as they are. In the end concepts are
+    found and heads fitted on the trained features, on the untouched ones, and on those of the same training without its
+    second term; all answers are on the held-out pictures.
 
     The fine-tuning is told of in the abstract of arXiv 2510.24105 alone; this form of it is ours.
     """
