@@ -181,8 +181,8 @@ class NetworkTuning:
         """
         concepts = unit_centres(places.reshape(-1, places.shape[2]), self.concepts, self.seed)
         kept = kept_scores(concept_scores(places.mean(1), concepts), self.sparsity)
-        truth, strengths = lessons.codes.numpy(), self.strengths[:1]
-        fitted = plain_weights(chosen_logistic(kept, truth, lessons.groups, strengths, self.seed, centred=False))
+        truth = lessons.codes.numpy()
+        fitted = plain_weights(chosen_logistic(kept, truth, lessons.groups, self.strengths, self.seed, centred=False))
         whole = (torch.from_numpy(np.ascontiguousarray(one)).float() for one in (concepts, *fitted))
         found, weight, bias = (one.to(lessons.device) for one in whole)
         return found, (weight, bias)

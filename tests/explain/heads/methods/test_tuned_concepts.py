@@ -123,15 +123,22 @@ def test_all_of_the_network_learns_and_the_plain_training_does_without_concepts(
     tuning = TunedConcepts(**SMALL).tuning
     codes = np.array([one == "dark" for one in labels["light"]]).astype(np.int64)
     lessons = tuning.lessons(source, images.pixels, codes, np.arange(15), ("bright", "dark"))
-    through, plain, heavy = (
+    through, heavier, plain, heavy = (
         one.taught(source, lessons, name, Run.none()).scored.network.state_dict()
-        for one, name in ((tuning, THROUGH), (tuning, PLAIN), (replace(tuning, weight=5.0), PLAIN))
+        for one, name in (
+            (tuning, THROUGH),
+            (replace(tuning, weight=5.0), THROUGH),
+            (tuning, PLAIN),
+            (replace(tuning, weight=5.0), PLAIN),
+        )
     )
     untouched = source.scored.network.state_dict()
     for name in ("stages.0.0.0.weight", "stages.1.0.0.weight", "stages.0.0.1.bias"):
         assert not torch.equal(through[name], untouched[name])
         assert not torch.equal(plain[name], untouched[name])
-    assert not torch.equal(through["stages.0.0.0.weight"], plain["stages.0.0.0.weight"])
+    first = "stages.0.0.0.weight"
+    assert not torch.equal(through[first], plain[first])
+    assert not torch.equal(through[first], heavier[first])
     assert all(torch.equal(one, heavy[name]) for name, one in plain.items())  # the weight is that of the second term
     for name in ("stages.0.0.1.running_mean", "stages.0.0.1.running_var"):
         assert torch.equal(through[name], untouched[name])
