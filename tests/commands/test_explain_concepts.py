@@ -2,7 +2,7 @@
 
 import pytest
 
-from explain_scenes import classifier, pictures
+from explain_scenes import classifier, coloured
 from intaglio.cli import main
 from intaglio.explain.concepts.result import Concepts
 from intaglio.images.image_set import save_png
@@ -11,7 +11,7 @@ from intaglio.models.classifiers import save_classifier
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, pixels in zip(("<i>a", "b", "c"), pictures(3).pixels, strict=True):
+    for name, pixels in zip(("<i>a", "b", "c"), coloured(3).pixels, strict=True):
         save_png(pixels, tmp_path / "pictures" / f"{name}.png")
     save_classifier(classifier(), tmp_path / "net.safetensors")
     return tmp_path

@@ -743,7 +743,7 @@ def _explained_file(found: Attributions, folder: Path) -> tuple[Numbers, Numbers
 
 
 def _find_concepts(method: Any, models: tuple[Any, ...], run: Run) -> Concepts:
-    return method(explain_scenes.untrained(), explain_scenes.pictures(4), 1, run=run)
+    return method(explain_scenes.untrained(), explain_scenes.coloured(4), 1, run=run)
 
 
 def _concepts(found: Concepts) -> Numbers:

@@ -176,7 +176,8 @@ class ConceptFinder(ABC):
                 if len(its):
                     views = self._views(scored, layer, images, [those[k] for k in its], own[its, part], bank, part)
                     parts.append(ConceptPart(len(its) / len(rows), *views, torch.from_numpy(bank[part]).float()))
-            whole[number] = replace(whole[number], spread_left=left_share(rows, own, bank), parts=tuple(parts))
+            if len(parts) > 1:
+                whole[number] = replace(whole[number], spread_left=left_share(rows, own, bank), parts=tuple(parts))
         return tuple(whole)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import new_classifier
 from intaglio.models.scored_network import classifier_score
 
-SMALL = {"count": 3, "points": 4, "divided": 1, "parts": 2}
+SMALL = {"count": 3, "points": 4, "divided": 3, "parts": 2}
 BAD = {"points": 3}
 PIECES = {"batch": 3}
 

@@ -35,7 +35,8 @@ class CRAFT(ConceptFinder):
 
     divided: int = 0
     """Concepts that are divided into parts, from 0: those whose crops one direction of the earlier layer's features
-    explains least. A concept that fewer crops than parts have is left whole."""
+    explains least. A concept that fewer crops than parts have, or whose crops all have most of one part, is left
+    whole."""
     parts: int = 3
     """Parts of each, 2 to 10."""
     earlier: str = ""
