@@ -74,7 +74,7 @@ class ConceptFinder(ABC):
 
     @property
     def division(self) -> Division | None:
-        """How concepts are divided into parts by an earlier layer; None where they are not."""
+        """Division of concepts into parts by an earlier layer; None where they stay whole."""
         return None
 
     @abstractmethod

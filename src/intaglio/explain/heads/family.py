@@ -256,7 +256,7 @@ class ReadableHead(ABC):
 
 
 def _arrays(stored: Mapping[str, Any], levels: int) -> dict[str, Any]:
-    """What `_fold` gave, as arrays."""
+    """Arrays of what `_fold` gave."""
     found = {name: np.array(stored[name], np.int64) for name in ("predicted", "linear")}
     by_level = np.array(stored["levels"], np.int64).reshape(levels, len(found["linear"]))
     return {**found, "sizes": np.array(stored["sizes"], np.float64), "by_level": by_level}

@@ -218,7 +218,7 @@ class HeadReadings(StoredTable):
         told = f"The training through concepts gives {few} and {many}"
         if gained := self.iis_gain(before):
             low, high = gained[1]
-            told += f", a score {gained[0]:+.2f} higher ({low:+.2f} to {high:+.2f})"
+            told += f", and a score that differs by {gained[0]:+.2f} ({low:+.2f} to {high:+.2f})"
         score = "no score" if plain.iis is None else f"a score of {plain.iis:.2f}"
         return (
             f"{told}; the same training without concepts gives {plain.accuracy:.2f}, {plain.linear_accuracy:.2f} and "
