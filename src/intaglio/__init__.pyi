@@ -232,6 +232,7 @@ from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.influence.methods.trak import Trak as Trak
 from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
+from intaglio.explain.heads.methods.tuned_concepts import TunedConcepts as TunedConcepts
 from intaglio.causal.debias.methods.tweedie import TweedieCorrection as TweedieCorrection
 from intaglio.explain.surrogate.methods.two_phase import TwoPhaseSurrogate as TwoPhaseSurrogate
 from intaglio.causal.debias.methods.naive import UncorrectedPredictions as UncorrectedPredictions

@@ -9,7 +9,8 @@ import torch
 from explain_scenes import classifier, pictures
 from intaglio.bench.concepts import bench, concept_questions
 from intaglio.bench.concepts.bench import ConceptsBench
-from intaglio.bench.concepts.concept_questions import matched_cosine, purity, recovery, removal_area
+from intaglio.bench.concepts.concept_questions import matched_cosine, part_purities, purity, recovery, removal_area
+from intaglio.explain.concepts.concept_parts import Division
 from intaglio.explain.concepts.methods.channels import ChannelConcepts
 from intaglio.explain.concepts.methods.craft import CRAFT
 from intaglio.models import testbed
@@ -47,6 +48,26 @@ def test_purity_is_the_excess_of_the_best_label_over_pictures_not_crops(monkeypa
     assert purity(Given(), features, places, ["cat", "dog", "dog", "dog"]) == pytest.approx(0.5 - 0.25)
 
 
+def test_parts_are_judged_by_the_commonest_label_of_each_beside_random_ones():
+    """Twenty crops with most of channel 0 are of cats and dogs, which channels 1 and 2 of the earlier layer tell."""
+    animals = ["cat", "dog"] * 10
+    features = np.zeros((210, 2))
+    features[:20, 0] = np.linspace(3, 2, 20)
+    features[20:, 1] = 1
+    early = np.zeros((210, 2))
+    early[np.arange(20), [int(one == "dog") for one in animals]] = 1
+    early[20:, 1] = 1
+    pictures = [*range(20), *range(20, 210)]
+    pictures[1] = 0  # a second crop of the first picture, whose first crop counts
+    labels = animals + ["other"] * 190
+    found = part_purities(Given(count=2), Division(1, 2, ""), features, early, pictures, labels, 0)
+    assert found["whole"][0] == pytest.approx(10 / 19)  # the first is the widest: the other channel's crops are alike
+    assert found["parts"][0] == 1
+    assert found["same_layer"][0] == pytest.approx(10 / 19)
+    assert 0.5 < found["by_chance"][0] < 0.75
+    assert len(found["whole"]) == 2
+
+
 def test_removal_by_hand(monkeypatch):
     """Two concepts of weights 3 and 1: without the first a quarter of the score is left."""
     scored, images = classifier_score(classifier(), "kind", side=16), pictures(2)
@@ -65,7 +86,7 @@ def test_removal_by_hand(monkeypatch):
 
 def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     own = bench.default_methods
-    small = {"count": 3, "points": 4}
+    small = {"count": 3, "points": 4, "parts": 2}
     monkeypatch.setattr(bench, "default_methods", lambda verb, **given: own(verb, **small, **given))
     monkeypatch.setattr(bench, "PLANTED", 1)
     monkeypatch.setattr(bench, "COUNT", 4)
@@ -88,4 +109,6 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(tmp_path, monkeypatch):
     assert len(asked) == 1 + len(found["rows"])
     assert found["craft_recovery"] == found["rows"]["craft"]["recovery"] > 0.9
     assert json.dumps(found)
-    assert "channels" in one.summary(found)
+    assert found["rows"]["channels"]["parts"] is None
+    assert set(found["rows"]["craft"]["parts"]) == {"all", "widest"}
+    assert "craft, widest" in one.summary(found)

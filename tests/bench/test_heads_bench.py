@@ -24,6 +24,18 @@ def test_rows_are_told_the_furthest_first_and_scores_by_network():
     ]  # fmt: skip
 
 
+def test_a_network_that_was_trained_is_told_beside_what_it_was():
+    trained = row("classifier", "tuned-concepts", 0.5, 0.9)
+    sides = {name: {"linear_accuracy": 0.6, "accuracy": 0.4 + k / 10, "iis": 0.7 + k / 10} for k, name in
+             enumerate(("untouched", "plain", "through"))}  # fmt: skip
+    trained["tuned"] = {"learnt": 9, **sides, "iis_over_untouched": [0.2, 0.1, 0.3], "iis_over_plain": None}
+    figures = figures_of({"0": trained, "1": row("classifier", "rule-tree", 0.4)}, 1.0)
+    assert figures["iis_over_untouched_classifier"] == [0.2, 0.1, 0.3]
+    assert figures["iis_over_plain_classifier"] is None
+    last = HeadsBench().summary(figures).splitlines()[-1].split()
+    assert last == ["kind", "classifier", "through", "0.60", "0.60", "0.90"]
+
+
 def test_a_row_is_measured_by_subjects():
     images, told = testbed.held_out_pictures()
     some = images[list(range(0, len(images), 4))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from explain_scenes import classifier, pictures
+from explain_scenes import classifier, coloured
 from intaglio.cli import main
 from intaglio.explain.concepts.result import Concepts
 from intaglio.images.image_set import save_png
@@ -11,7 +11,7 @@ from intaglio.models.classifiers import save_classifier
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, pixels in zip(("<i>a", "b", "c"), pictures(3).pixels, strict=True):
+    for name, pixels in zip(("<i>a", "b", "c"), coloured(3).pixels, strict=True):
         save_png(pixels, tmp_path / "pictures" / f"{name}.png")
     save_classifier(classifier(), tmp_path / "net.safetensors")
     return tmp_path
@@ -24,7 +24,7 @@ def line(folder, *further):
 
 
 def test_concepts_have_crops_maps_and_a_report(folder, capsys):
-    words = line(folder, "--target", "food")
+    words = line(folder, "--target", "food", "--divided", "1", "--parts", "2")
     assert main(words) == 0
     said = capsys.readouterr().out
     (run,) = (folder / "runs").glob("explain-concepts-craft-*")
@@ -34,7 +34,14 @@ def test_concepts_have_crops_maps_and_a_report(folder, capsys):
     page = (run / "report.html").read_text()
     assert "&lt;i&gt;a.png" in page
     assert "<i>a.png" not in page
-    assert page.count("data:image/png") == sum(len(one.examples) + len(one.maps) for one in found.concepts)
+    assert len(found.shown()) > len(found.concepts)  # one of them has parts
+    assert page.count("data:image/png") == sum(len(one.examples) + len(one.maps) for _, one in found.shown())
+    (wide,) = (number for number, one in enumerate(found.concepts) if one.parts)
+    share = found.concepts[wide].parts[0].share
+    assert f"Concept {wide}a, {share:.0%} of the crops with most of concept {wide}" in page
+    assert f"{share:.0%} of {wide}" in said
+    table = (run / "concepts.csv").read_text().splitlines()
+    assert [one.split(",")[1] for one in table].count("a") == 1
     assert main(words) == 0  # the second time it is found
 
 
@@ -44,6 +51,7 @@ def test_concepts_have_crops_maps_and_a_report(folder, capsys):
         (("--target", "bird"), "--target bird is no class of the head kind"),
         (("--layer", "stages.9"), "no layer 'stages.9' with maps"),
         (("--points", "6"), "points must be a power of two"),
+        (("--divided", "1", "--layer", "stages.0"), "no layer with larger maps before stages.0; name one by --earlier"),
     ],
 )
 def test_bad_input_is_told(folder, capsys, given, words):

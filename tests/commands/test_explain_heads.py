@@ -59,6 +59,26 @@ def test_a_head_is_judged_beside_the_linear_one_and_shown_on_a_page(folder, caps
     assert main(words) == 0  # the second time it is found
 
 
+def test_a_network_is_trained_into_a_file_that_network_reads(folder, capsys):
+    own = ("--concepts", "8", "--epochs", "2", "--rows", "4", "--column", "<i>light")
+    assert main(line(folder, "tuned-concepts", *own)) == 0
+    said = capsys.readouterr().out
+    (run,) = (folder / "runs").glob("explain-heads-tuned-concepts-*")
+    found = HeadReadings.load(run)
+    assert [name for name, _ in found.networks] == ["untouched", "trained without concepts", "trained through concepts"]
+    assert all(name in said for name, _ in found.networks)
+    assert f"--network {run / 'network.safetensors'}" in said
+    page = (run / "report.html").read_text()
+    assert "The network before and after" in page
+    assert "trained without concepts" in page
+    assert not list((run / "states").glob("*"))
+    again = line(folder, "linear-head", "--column", "<i>light")
+    again[again.index("--network") + 1] = str(run / "network.safetensors")
+    assert main(again) == 0
+    assert main(line(folder, "tuned-concepts", *own, "--dry-run", "--seed", "1")) == 0
+    assert len(list((folder / "runs").glob("explain-heads-tuned-concepts-*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -73,3 +93,9 @@ def test_a_head_is_judged_beside_the_linear_one_and_shown_on_a_page(folder, caps
 def test_bad_input_is_told(folder, capsys, given, words):
     assert main(line(folder, "rule-tree", *(one.format(folder) for one in given))) == 2
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_encoder_is_not_trained(folder, capsys):
+    words = f"explain heads tuned-concepts --images {folder}/pictures --labels {folder}/l.csv --column <i>light --quiet"
+    assert main([*words.split(), "--runs", str(folder / "runs")]) == 2
+    assert "give a classifier by --network" in " ".join(capsys.readouterr().err.split())

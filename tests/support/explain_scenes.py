@@ -21,6 +21,12 @@ def pictures(count: int) -> ImageSet:
     return ImageSet.from_pixels(0.2 + 0.6 * tiny.pixels(count, seed=5)[..., :SIDE, :SIDE])
 
 
+def coloured(count: int) -> ImageSet:
+    """Blocks of the eight purest colours, whose crops differ in more than their strength."""
+    drawn = torch.randint(0, 2, (count, 3, 4, 4), generator=torch.Generator().manual_seed(1)).float()
+    return ImageSet.from_pixels(drawn.repeat_interleave(4, 2).repeat_interleave(4, 3))
+
+
 def classifier(seed: int = 0) -> PictureClassifier:
     """Two heads, untrained."""
     heads = {HEAD: ("animal", "food", "place"), "artist": ("one", "two")}

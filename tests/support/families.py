@@ -67,7 +67,7 @@ from intaglio.explain.blindspots.result import BlindSpots
 from intaglio.explain.collection.label_agreement import LabelColumn
 from intaglio.explain.collection.result import CollectionMap
 from intaglio.explain.components.result import PatchedComponents
-from intaglio.explain.concepts.result import Concepts
+from intaglio.explain.concepts.result import ConceptPart, Concepts
 from intaglio.explain.counterfactuals.made_pictures import counterfactuals
 from intaglio.explain.counterfactuals.picture_measures import measured_attribute
 from intaglio.explain.counterfactuals.result import Counterfactuals
@@ -745,13 +745,17 @@ def _explained_file(found: Attributions, folder: Path) -> tuple[Numbers, Numbers
 
 
 def _find_concepts(method: Any, models: tuple[Any, ...], run: Run) -> Concepts:
-    return method(explain_scenes.untrained(), explain_scenes.pictures(4), 1, run=run)
+    return method(explain_scenes.untrained(), explain_scenes.coloured(4), 1, run=run)
 
 
 def _concepts(found: Concepts) -> Numbers:
     rows = [[one.importance, *one.interval, *(example[-1] for example in one.examples)] for one in found.concepts]
-    maps = {f"maps {number}": one.maps for number, one in enumerate(found.concepts)}
-    return {"bank": found.bank, "rows": torch.tensor(rows), **maps}
+    views = found.shown()
+    parts = [[one.spread or 0.0, one.spread_left or 0.0, *(part.share for part in one.parts)] for one in found.concepts]
+    maps = {f"maps {label}": one.maps for label, one in views}
+    directions = {f"part {label}": one.direction for label, one in views if isinstance(one, ConceptPart)}
+    parted = {f"parts {number}": torch.tensor(one) for number, one in enumerate(parts)}
+    return {"bank": found.bank, "rows": torch.tensor(rows), **maps, **parted, **directions}
 
 
 def _concepts_file(found: Concepts, folder: Path) -> tuple[Numbers, Numbers]:
@@ -1103,7 +1107,13 @@ def _fit_heads(method: Any, models: tuple[Any, ...], run: Run) -> HeadReadings:
 def _read_heads(found: HeadReadings) -> Numbers:
     answers = {name: torch.from_numpy(getattr(found, name)) for name in ("predicted", "linear", "sizes", "by_level")}
     gates = torch.tensor([values for _, values in found.head.gates])
-    return {**answers, "gates": gates, "figures": torch.tensor([found.accuracy, found.difference, found.size])}
+    trained = {} if found.tuned is None else found.tuned.parts()[0]
+    return {
+        **answers,
+        **trained,
+        "gates": gates,
+        "figures": torch.tensor([found.accuracy, found.difference, found.size]),
+    }
 
 
 def _heads_file(found: HeadReadings, folder: Path) -> tuple[Numbers, Numbers]:

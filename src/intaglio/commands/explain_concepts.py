@@ -73,28 +73,22 @@ class ExplainConcepts(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M])
 
 
 def _save_pictures(found: "Concepts", images: "ImageSet", run: "Run") -> None:
-    """Store the crops of each concept, and its maps over pictures."""
+    """Store the crops of each concept and part, and its maps over pictures."""
     from intaglio.explain.heat_maps import overlaid
 
     place = {name: k for k, name in enumerate(images.names)}
-    for number, one in enumerate(found.concepts):
+    for label, one in found.shown():
         for k, (name, top, left, side, _) in enumerate(one.examples):
-            run.save_image(
-                f"{number:02d}-crop-{k}", images.pixels[place[name]][:, top : top + side, left : left + side]
-            )
+            run.save_image(f"{label}-crop-{k}", images.pixels[place[name]][:, top : top + side, left : left + side])
         for k, (name, map_) in enumerate(zip(one.shown, one.maps, strict=True)):
-            run.save_image(f"{number:02d}-map-{k}", overlaid(map_, images.pixels[place[name]]))
+            run.save_image(f"{label}-map-{k}", overlaid(map_, images.pixels[place[name]]))
 
 
 def _report(found: "Concepts", folder: Path) -> None:
-    """Print a line a concept, and write the report."""
+    """Print a line a concept and part, and write the report."""
     from intaglio.report import write_report
 
-    rows = [
-        (str(row["concept"]), f"{row['importance']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", one.examples[0][0])
-        for row, one in zip(found.rows(), found.concepts, strict=True)
-    ]
-    say(aligned([("concept", "total effect", "95%", "most of it in"), *rows]))
+    say(aligned([("concept", "total effect", "95%", "most of it in"), *found.told(3)]))
     say()
     say(found.statement)
     say(str(write_report(folder)))

@@ -32,7 +32,8 @@ class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Gen
 
     Each picture is named by a head that was fitted without it, in folds; the linear head is asked on the same folds.
     The report has the accuracy of both, how many numbers a person reads for one picture, and the head itself: as
-    pictures, rules, curves or heat maps. The same command again goes on where a killed one was.
+    pictures, rules, curves or heat maps. A method may train the network first; network.safetensors is then the trained
+    one, which --network of other commands reads. The same command again goes on where a killed one was.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
@@ -62,6 +63,7 @@ class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Gen
         """Run the command; returns the exit code."""
         from intaglio.explain.heads.cost import heads_plan
         from intaglio.explain.heads.result import FILE, TABLE, HeadReadings
+        from intaglio.explain.heads.tuned_network import NETWORK_FILE
         from intaglio.files import file_hash
 
         images = self.load_pictures(self.images, self.resolution)
@@ -83,7 +85,8 @@ class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Gen
                 found = self._method(source, images, column, texts, groups, run=run)
                 _save_pictures(found, images, run)
                 found.save(folder)
-                run.finish(found.figures(), (FILE, TABLE, "images"))
+                further = () if found.tuned is None else (NETWORK_FILE,)
+                run.finish(found.figures(), (FILE, TABLE, "images", *further))
                 self._method.forget(run, len(images))
         _report(cast("HeadReadings", HeadReadings.load(folder)), folder)
         return 0
@@ -109,7 +112,9 @@ def _save_pictures(found: "HeadReadings", images: "ImageSet", run: "Run") -> Non
 
 
 def _report(found: "HeadReadings", folder: Path) -> None:
-    """Print a line a label, and write the report."""
+    """Print a line a label and a network, and write the report."""
+    from intaglio.explain.heads.result import network_lines
+    from intaglio.explain.heads.tuned_network import NETWORK_FILE
     from intaglio.report import write_report
 
     rows = [
@@ -118,5 +123,11 @@ def _report(found: "HeadReadings", folder: Path) -> None:
     ]
     say(aligned([(one_line(found.column), "pictures", "named right", "by the linear head"), *rows]))
     say()
+    if found.networks:
+        heads = ("held-out pictures", "linear head", "few concepts", "interpretability")
+        say(aligned([heads, *network_lines(found)]))
+        say()
     say(found.statement)
+    if found.tuned is not None:
+        say(f"--network {folder / NETWORK_FILE}")
     say(str(write_report(folder)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from intaglio.errors import BadInput
@@ -69,6 +69,17 @@ def _kept(column: str, texts: Sequence[str], groups: Sequence[str] | None, least
     codes = np.array([place[texts[k]] for k in rows], np.int64)
     own = np.unique([named[k] for k in rows], return_inverse=True)[1] if rows else codes
     return KeptLabels(column, tuple(classes), np.array(rows, np.int64), codes, own.astype(np.int64), tuple(dropped))
+
+
+def check_parts(kept: KeptLabels, held: Bool[ndarray, "m"]) -> None:
+    """Raises `BadInput` where one part has no picture of a label."""
+    for part, what in ((~held, "to learn from"), (held, "to be asked about")):
+        missing = sorted(set(range(len(kept.classes))) - set(np.unique(kept.codes[part]).tolist()))
+        if missing:
+            raise BadInput(
+                f"no picture of {one_line(kept.classes[missing[0]])} is left {what}; give more groups of it, or "
+                "another seed"
+            )
 
 
 def few_warnings(

@@ -6,7 +6,8 @@ import torch
 
 import explain_scenes
 import feature_scenes
-from intaglio.explain.heads.methods.concept_head import SPARSITIES, ConceptHead
+from intaglio.explain.heads.concept_reading import SPARSITIES
+from intaglio.explain.heads.methods.concept_head import ConceptHead
 from intaglio.explain.heads.methods.gated_places import GatedPlaces
 from intaglio.explain.heads.methods.linear_head import LinearHead
 from intaglio.explain.heads.methods.rule_tree import RuleTree

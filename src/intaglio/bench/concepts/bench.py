@@ -2,12 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from intaglio.bench.concepts.concept_questions import ATOMS, pooled_crops, purity, recovery, removal_area
+from intaglio.bench.concepts.concept_questions import (
+    ATOMS,
+    FIRST,
+    part_purities,
+    pooled_crops,
+    purity,
+    recovery,
+    removal_area,
+)
 from intaglio.bench.kit.methods import default_methods
 from intaglio.explain.concepts.family import ConceptFinder
 from intaglio.files import file_hash
@@ -40,6 +49,9 @@ class ConceptsBench:
     likeliest class of its pictures while concepts are removed in the order of their importance, 1 with all and 0
     without any: small where the first carry most of it; beside it stands `by size`, in the order of the mean codes.
     Intervals are of 95%, over pictures.
+
+    A method that divides concepts is asked how far the parts of all twenty, and of the five widest, are of one kind
+    each, beside whole concepts, parts by the last layer's own features, and parts at random.
     """
 
     explain_figures: ClassVar[tuple[str, ...]] = ("craft_recovery",)
@@ -58,7 +70,7 @@ class ConceptsBench:
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; headline figures by name, and those of every row under `rows`."""
-        methods: dict[str, ConceptFinder] = default_methods(VERB, seed=self.seed)
+        methods: dict[str, ConceptFinder] = default_methods(VERB, seed=self.seed, divided=FIRST)
         settings = {"pictures": self._pictures, "methods": {name: asdict(one) for name, one in methods.items()}}
         inputs = {"classifier": {"path": "testbed", "sha256": file_hash(testbed.classifier_path())}}
         about: dict[str, Any] = {"seed": self.seed, "device": "cpu", "command": command, "progress": progress}
@@ -81,7 +93,9 @@ class ConceptsBench:
             )
             for name, one in figures["rows"].items()
         ]
-        return aligned([head, *lines])
+        parted = [_part_line(name, one["parts"]) for name, one in figures["rows"].items() if one["parts"]]
+        told = ("parts of", "whole", "by the earlier layer", "by the same layer", "at random")
+        return aligned([head, *lines]) + ("\n\n" + aligned([told, *chain(*parted)]) if parted else "")
 
     @property
     def _pictures(self) -> int:
@@ -109,10 +123,15 @@ def measured(method: ConceptFinder, count: int, seed: int) -> dict[str, Any]:
     found = method(scored, own, target)
     mean = np.abs(method.codes(pooled_crops(scored, layer, own, method.batch)[0], found.bank.double().numpy())).mean(0)
     by_size = found.bank[np.argsort(-mean, kind="stable").tolist()]
-    small = replace(method, count=ATOMS)
+    small, wide = replace(method, count=ATOMS), replace(method, count=COUNT)
+    division, parts = method.division, None
+    if division:
+        early = pooled_crops(scored, division.layer_before(scored, layer), unseen, method.batch)[0]
+        parts = part_purities(wide, division, features, early, places, labels, seed)
     return {
         "recovery": [recovery(small, seed + k) for k in range(PLANTED)],
-        "purity": purity(replace(method, count=COUNT), features, places, labels),
+        "purity": purity(wide, features, places, labels),
+        "parts": parts,
         "removal": removal_area(scored, layer, own, target, method, found.bank),
         "by_size": removal_area(scored, layer, own, target, method, by_size),
     }
@@ -126,6 +145,20 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     return {"craft_recovery": rows[CORE]["recovery"] if CORE in rows else None, **flat, **about, "rows": rows}
 
 
+def _part_line(name: str, parts: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    whats = ("whole", "parts", "same_layer", "by_chance")
+    return [(f"{name}, {which}", *(f"{one[what]:.3f}" for what in whats)) for which, one in parts.items()]
+
+
 def _row(found: Mapping[str, Any]) -> dict[str, Any]:
     means = {name: float(np.mean(found[name])) for name in ("recovery", "purity", "removal", "by_size")}
-    return {**means, "interval": list(interval(lambda drawn: drawn.mean(-1), [np.array(found["removal"])]))}
+    parts = found["parts"]
+    shares = parts and {
+        name: {what: float(np.mean(values[:first])) for what, values in parts.items()}
+        for name, first in (("all", None), ("widest", FIRST))
+    }
+    return {
+        **means,
+        "parts": shares,
+        "interval": list(interval(lambda drawn: drawn.mean(-1), [np.array(found["removal"])])),
+    }

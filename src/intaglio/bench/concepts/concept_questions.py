@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from intaglio.explain.concepts.concept_parts import Division, crops_with_most, spread
 from intaglio.explain.concepts.family import ConceptFinder
 from intaglio.explain.concepts.picture_crops import picture_crops
 from intaglio.explain.layer_maps import layer_maps, scores_with_maps
@@ -21,6 +23,8 @@ ATOMS, WIDTH, ROWS = 5, 8, 400
 """Planted atoms, channels of each, and rows of features."""
 PRESENT, NOISE = 0.4, 0.01
 """Chance of an atom in a row, and standard deviation of the noise beside codes of some 1."""
+DRAWS = 50
+"""Random parts of a concept."""
 SHOWN, FIRST = 20, 5
 """Pictures of a concept that its purity is of, and concepts, the strongest, that are measured."""
 
@@ -70,6 +74,49 @@ def _excess(codes: Float[ndarray, "m"], pictures: Sequence[int], labels: Sequenc
     best = [labels[place] for place in list(order)[:SHOWN]]
     base = Counter(labels)
     return max(count / len(best) - base[label] / len(labels) for label, count in Counter(best).items())
+
+
+def part_purities(
+    method: ConceptFinder,
+    division: Division,
+    features: Float[ndarray, "m c"],
+    early: Float[ndarray, "m e"],
+    pictures: Sequence[int],
+    labels: Sequence[str],
+    seed: int,
+) -> dict[str, list[float]]:
+    """Share of the pictures with most of a concept whose label is the commonest one of their part; the widest first.
+
+    Each picture counts by its crop with most of the concept. `parts` are by the earlier layer's features; `whole` is
+    the share without parts, `same_layer` that by parts of the last layer's own features, and `by_chance` that by parts
+    of the same sizes at random, a mean over draws.
+    """
+    codes = np.maximum(method.codes(features, method.bank(features)), 0)
+    tops = [crops_with_most(one) for one in codes.T]
+    wide = sorted((one for one in tops if len(one) >= division.parts), key=lambda one: -spread(early[one]))
+    smaller, source = replace(method, count=division.parts), numpy_generator(seed, 1)
+    found: dict[str, list[float]] = {"whole": [], "parts": [], "same_layer": [], "by_chance": []}
+    for top in wide:
+        shown = [pictures[int(k)] for k in top]
+        first = [shown.index(one) for one in dict.fromkeys(shown)]
+        told = [labels[shown[k]] for k in first]
+
+        def parts_of(rows: ndarray, first: list[int] = first) -> ndarray:
+            return smaller.codes(rows, smaller.bank(rows)).argmax(1)[first]
+
+        parts = parts_of(early[top])
+        found["whole"].append(_common(told, np.zeros_like(parts)))
+        found["parts"].append(_common(told, parts))
+        found["same_layer"].append(_common(told, parts_of(features[top])))
+        drawn = [_common(told, source.permutation(parts)) for _ in range(DRAWS)]
+        found["by_chance"].append(float(np.mean(drawn)))
+    return found
+
+
+def _common(labels: Sequence[str], parts: Int[ndarray, "p"]) -> float:
+    """Share of rows whose label is the commonest one of their part."""
+    counted = [Counter(label for label, own in zip(labels, parts, strict=True) if own == part) for part in set(parts)]
+    return sum(max(one.values()) for one in counted) / len(labels)
 
 
 def removal_area(

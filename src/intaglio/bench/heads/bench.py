@@ -20,7 +20,7 @@ from intaglio.runs.run import Run
 
 VERB = "explain heads"
 CORE = "concept-head"
-QUICK: Mapping[str, Any] = {"strengths": (0.01,)}
+QUICK: Mapping[str, Any] = {"strengths": (0.01,), "epochs": 10}
 """Settings of --quick, of those methods that have them."""
 
 
@@ -33,6 +33,9 @@ class HeadsBench:
     which was trained on these very labels of other pictures, of the embedded encoder, which saw no labels, and of a
     classifier of random weights. `iis` is the inherent interpretability score of the concepts of a network: how much of
     the linear head's accuracy is left when few concepts of a picture are.
+
+    A method that trains the network is asked about the classifiers, with one of five parts of the pictures held out:
+    beside it stand the untouched network and one that was trained on the same pictures without concepts.
     """
 
     quick: bool = False
@@ -67,13 +70,21 @@ class HeadsBench:
         head = ("label", "network", "head", "family", "accuracy", "95%", "beside linear", "to read", "iis")
         rows = sorted(figures["rows"].values(), key=lambda row: (row["label"], row["network"], -row["accuracy"]))
         lines = [_words(row) for row in rows]
-        return aligned([head, *lines])
+        trained = [line for row in rows if row.get("tuned") for line in _trained_lines(row)]
+        further = ("label", "network", "its weights", "linear head", "few concepts", "iis")
+        return aligned([head, *lines]) + ("\n\n" + aligned([further, *trained]) if trained else "")
 
     def _measure(
         self, methods: Mapping[str, ReadableHead], sources: Mapping[str, FeatureSource], labels: Sequence[str], run: Run
     ) -> None:
         images, told = testbed.held_out_pictures()
-        rows = [(label, network, name) for label in labels for network in sources for name in methods]
+        rows = [
+            (label, network, name)
+            for label in labels
+            for network in sources
+            for name in methods
+            if not methods[name].refusal(sources[network])
+        ]
         left = [row for row in rows if " ".join(row) not in run.recorded("row")]
         with run.progress(len(rows), "rows", len(rows) - len(left)) as progress:
             for label, network, name in left:
@@ -107,8 +118,25 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     kinds = [row for row in recorded.values() if row["label"] == "kind"]
     iis = {f"iis_{row['network']}": row["iis"] for row in kinds if row["head"] == CORE}
     accuracy = {f"{row['head']}_{row['network']}": row["accuracy"] for row in kinds}
+    gains = {
+        f"iis_over_{other}_{row['network']}": row["tuned"][f"iis_over_{other}"]
+        for row in kinds
+        for other in ("untouched", "plain")
+        if row.get("tuned")
+    }
     about = {"seconds": seconds, "machine": machine(), "versions": versions()}
-    return {**iis, **accuracy, **about, "rows": dict(recorded)}
+    return {**iis, **accuracy, **gains, **about, "rows": dict(recorded)}
+
+
+def _trained_lines(row: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line for each of the weights of a network."""
+    found = list[tuple[str, ...]]()
+    for name in ("untouched", "plain", "through"):
+        one = row["tuned"][name]
+        iis = "-" if one["iis"] is None else f"{one['iis']:.2f}"
+        told = (f"{one['linear_accuracy']:.2f}", f"{one['accuracy']:.2f}", iis)
+        found.append((row["label"], row["network"], name, *told))
+    return found
 
 
 def _words(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ CROPS = 16
 def concepts_plan(method: ConceptFinder, scored: ScoredNetwork, pictures: int) -> TimePlan:
     """Seconds of all passes, by one call of the network that is timed; it is left as it was found."""
     rows = min(ROWS, method.batch)
-    passes = pictures * (CROPS + 1 + method.points * (method.count + 1))
+    readings = 1 if method.division is None else 2
+    passes = pictures * (readings * CROPS + 1 + method.points * (method.count + 1))
     white = torch.ones(rows, 3, scored.side, scored.side)
 
     @torch.no_grad()

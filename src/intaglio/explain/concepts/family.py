@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from intaglio.errors import BadInput, IntaglioError, require
-from intaglio.explain.concepts.picture_crops import CropBox, picture_crops
-from intaglio.explain.concepts.result import Concepts, FoundConcept
+from intaglio.explain.concepts.concept_parts import Division, crops_with_most, left_share
+from intaglio.explain.concepts.picture_crops import CropBox, PictureCrops, picture_crops
+from intaglio.explain.concepts.result import ConceptPart, Concepts, Example, FoundConcept
 from intaglio.explain.concepts.total_effects import total_effects
 from intaglio.explain.layer_maps import layer_maps, scores_with_maps
 from intaglio.images.image_set import ImageSet
@@ -71,6 +72,11 @@ class ConceptFinder(ABC):
         require(power, f"points must be a power of two from 2, not {self.points}")
         require(0 <= self.seed < 2**32, f"seed must be 0 to 2**32 - 1, not {self.seed}")
 
+    @property
+    def division(self) -> Division | None:
+        """Division of concepts into parts by an earlier layer; None where they stay whole."""
+        return None
+
     @abstractmethod
     def bank(self, features: Float[ndarray, "n c"]) -> Float[ndarray, "k c"]:
         """Directions of unit length, of features that are 0 or more."""
@@ -93,8 +99,8 @@ class ConceptFinder(ABC):
             run: progress and records; a killed call goes on after the last picture.
 
         Raises:
-            BadInput: for too few pictures, none with ink, a layer that there is not or that goes below 0, and for more
-                concepts than channels or crops.
+            BadInput: for too few pictures, none with ink, a layer that there is not or that goes below 0, for more
+                concepts than channels or crops, and for parts of too few crops.
             IntaglioError: for numbers that are not finite.
         """
         if len(images) < FEWEST:
@@ -102,9 +108,16 @@ class ConceptFinder(ABC):
         scored.check_layers()
         layer = self.layer or scored.layers[-1]
         scored.layer(layer)
+        division = self.division
+        earlier = division.layer_before(scored, layer) if division else ""
         crops = picture_crops(images.pixels)
-        features = self._pooled(scored, layer, crops.pixels)
-        self._check(features, layer)
+        features = self._features(scored, layer, crops)
+        if self.count > min(features.shape):
+            few = f"{features.shape[0]} crops of {features.shape[1]} channels"
+            raise BadInput(f"{few} have no {self.count} concepts; give a smaller --count, or more pictures")
+        early = self._features(scored, earlier, crops) if division else features
+        if division:
+            division.check(*early.shape)
         bank = self.bank(features)
         codes = self.codes(features, bank)
         key = digest([self.name, layer, scored.hash, target, self.points, self.seed, bank.round(6).tolist()])
@@ -115,22 +128,57 @@ class ConceptFinder(ABC):
         left = ((features - codes @ bank) ** 2).sum() / ((features - features.mean(0)) ** 2).sum()
         order = np.argsort(-importance.mean(0), kind="stable")
         found = tuple(
-            self._concept(scored, layer, images, crops.boxes, codes[:, k], bank, int(k), importance[:, k])
+            FoundConcept(
+                float(importance[:, k].mean()), interval(lambda drawn: drawn.mean(-1), [importance[:, k]]),
+                *self._views(scored, layer, images, crops.boxes, codes[:, k], bank, int(k)),
+            )
             for k in order
-        )
+        )  # fmt: skip
+        if division:
+            found = self._divided(found, division, early, codes[:, order], scored, earlier, images, crops.boxes)
         return Concepts(
             self.name, self.reading, scored.head, scored.classes[target], layer, len(crops.boxes), float(left), found,
-            torch.from_numpy(bank[order]).float(),
+            torch.from_numpy(bank[order]).float(), earlier,
         )  # fmt: skip
 
-    def _check(self, features: Float[ndarray, "n c"], layer: str) -> None:
+    def _features(self, scored: ScoredNetwork, layer: str, crops: PictureCrops) -> Float[ndarray, "n c"]:
+        """Features of crops at a layer. Raises `BadInput` where concepts cannot be made of them."""
+        features = self._pooled(scored, layer, crops.pixels)
         if not len(features):
             raise BadInput("the pictures have no part that differs from its border; give pictures of something")
         if features.min() < 0:
             raise BadInput(f"layer {layer} goes below 0, and concepts are of layers that do not; name one after a ReLU")
-        if self.count > min(features.shape):
-            few = f"{features.shape[0]} crops of {features.shape[1]} channels"
-            raise BadInput(f"{few} have no {self.count} concepts; give a smaller --count, or more pictures")
+        return features
+
+    def _divided(
+        self,
+        found: Sequence[FoundConcept],
+        division: Division,
+        features: Float[ndarray, "n c"],
+        codes: Float[ndarray, "n k"],
+        scored: ScoredNetwork,
+        layer: str,
+        images: ImageSet,
+        boxes: Sequence[CropBox],
+    ) -> tuple[FoundConcept, ...]:
+        """The concepts, the widest of them with parts, by features of an earlier layer of all crops."""
+        tops = {number: crops_with_most(codes[:, number]) for number in range(len(found))}
+        spreads, wide = division.widest(tops, features)
+        whole = [replace(one, spread=spreads[number]) for number, one in enumerate(found)]
+        for number in wide:
+            rows = features[tops[number]]
+            bank = replace(self, count=division.parts).bank(rows)
+            own = self.codes(rows, bank)
+            most, those = own.argmax(1), [boxes[k] for k in tops[number]]
+            parts = list[ConceptPart]()
+            for part in np.argsort(-np.bincount(most, minlength=len(bank)), kind="stable").tolist():
+                its = np.flatnonzero(most == part)
+                if len(its):
+                    views = self._views(scored, layer, images, [those[k] for k in its], own[its, part], bank, part)
+                    parts.append(ConceptPart(len(its) / len(rows), *views, torch.from_numpy(bank[part]).float()))
+            if len(parts) > 1:
+                whole[number] = replace(whole[number], spread_left=left_share(rows, own, bank), parts=tuple(parts))
+        return tuple(whole)
 
     @torch.no_grad()
     def _pooled(self, scored: ScoredNetwork, layer: str, pixels: Float[Tensor, "m 3 h w"]) -> Float[ndarray, "m c"]:
@@ -156,7 +204,7 @@ class ConceptFinder(ABC):
             rows.append(total_effects(score, len(bank), self.points, seed_32bit(self.seed, "concepts", content)))
         return {str(k): [float(row[k]) for row in rows] for k in range(len(bank))}
 
-    def _concept(
+    def _views(
         self,
         scored: ScoredNetwork,
         layer: str,
@@ -165,16 +213,13 @@ class ConceptFinder(ABC):
         codes: Float[ndarray, "n"],
         bank: Float[ndarray, "k c"],
         number: int,
-        importance: Float[ndarray, "p"],
-    ) -> FoundConcept:
-        """A concept with the crops of its largest codes and maps of the pictures that they come from."""
+    ) -> tuple[tuple[Example, ...], tuple[str, ...], Float[Tensor, "s h w"]]:
+        """The crops of the largest codes of a concept, some of the pictures that they come from, and its maps."""
         best = np.argsort(-codes, kind="stable")[:EXAMPLES]
         examples = tuple((images.names[boxes[k].picture], *boxes[k][1:], float(codes[k])) for k in best)
         shown = list(dict.fromkeys(boxes[k].picture for k in best))[:SHOWN]
         maps = torch.stack([self._map(scored, layer, images.pixels[place], bank, number) for place in shown])
-        ends = interval(lambda drawn: drawn.mean(-1), [importance])
-        named = tuple(images.names[place] for place in shown)
-        return FoundConcept(float(importance.mean()), ends, examples, named, maps)
+        return examples, tuple(images.names[place] for place in shown), maps
 
     def _map(
         self,

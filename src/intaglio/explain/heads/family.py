@@ -1,9 +1,10 @@
 """Readable heads: the contract of a method that fits a classifier to features, which a person can follow."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 from intaglio.errors import BadInput, require
 from intaglio.explain.heads.fitted_head import FittedHead, HeadExplanation, Places
 from intaglio.explain.heads.logistic_fits import chosen_logistic
+from intaglio.explain.heads.network_tuning import PLAIN, THROUGH, NetworkTuning
 from intaglio.explain.heads.place_features import place_features, places_name
 from intaglio.explain.heads.result import HeadReadings
-from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
-from intaglio.explain.picture_features import FeatureSource
+from intaglio.explain.heads.tuned_network import NetworkAnswers, TunedNetwork
+from intaglio.explain.kept_labels import LEAST, KeptLabels, check_parts, kept_labels
+from intaglio.explain.picture_features import FeatureSource, LayerFeatures
 from intaglio.explain.probe_scores import Codes, folds_of
 from intaglio.images.image_set import ImageSet
+from intaglio.models.classifiers import PictureClassifier
 from intaglio.runs.picture_batches import content_order
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -73,6 +77,18 @@ class ReadableHead(ABC):
         Raises `BadInput` for places that it can make nothing of.
         """
 
+    @property
+    def tuning(self) -> NetworkTuning | None:
+        """The training of the network before heads are fitted to its features; None where these stay as they are.
+
+        With one, answers are on the first fold alone, and the network learns from the others.
+        """
+        return None
+
+    def refusal(self, source: FeatureSource) -> str:
+        """Sentence on features that the method cannot take; empty where it can."""
+        return self.tuning.refusal(source) if self.tuning else ""
+
     def kept(self, column: str, labels: Sequence[str], groups: Sequence[str] | None = None) -> KeptLabels:
         """Pictures whose label enough others have. Raises `BadInput` where no two labels are left."""
         return kept_labels({column: labels}, groups, max(LEAST, self.folds))[0]
@@ -102,24 +118,34 @@ class ReadableHead(ABC):
             BadInput: for labels of too few pictures, and for features that the method can make nothing of.
             IntaglioError: for features that are not finite.
         """
+        if told := self.refusal(source):
+            raise BadInput(told)
         order = content_order(images)
         ordered = images[order]
         kept = self.kept(column, [labels[k] for k in order], None if groups is None else [groups[k] for k in order])
-        features = self._read(source, ordered, run)
-        places = features[torch.from_numpy(kept.rows)].double().numpy()
         truth, names = kept.codes, [ordered.names[int(k)] for k in kept.rows]
         folds = folds_of(truth, kept.groups, self.folds, self.seed)
         if any(len(np.unique(truth[folds != fold])) < 2 for fold in range(self.folds)):
             raise BadInput("a fold leaves pictures of one label alone to learn from; give more labelled pictures")
         known = [column, truth.tolist(), kept.groups.tolist()]
         key = digest([self._key(source, ordered), known])
-        answers = self._answers(places, truth, kept, folds, run, key)
+        if self.tuning is None:
+            tuned, asked = None, np.full(len(truth), True)
+            places = self._places(source, ordered, kept, run)
+            answers = self._answers(places, truth, kept, folds, run, key)
+        else:
+            asked = folds == 0
+            check_parts(kept, asked)
+            first = cast(LayerFeatures, source)
+            source, answers, tuned = self._tuned(self.tuning, first, ordered, kept, asked, run, key)
+            places = self._places(source, ordered, kept, run)
         head = self._explained(places, kept, names, run, key)
         found = HeadReadings(
             method=self.name, kind=self.kind, reading=self.reading, features_of=places_name(source), column=column,
-            classes=kept.classes, dropped=kept.dropped, grouped=groups is not None, names=tuple(names),
-            numbers=int(places.shape[2]), places=int(places.shape[1]), levels=self.levels, truth=truth,
-            groups=kept.groups, folds=folds, head=head, **answers,
+            classes=kept.classes, dropped=kept.dropped, grouped=groups is not None,
+            names=tuple(name for name, one in zip(names, asked, strict=True) if one), shape=places.shape[1:],
+            levels=self.levels, truth=truth[asked], groups=kept.groups[asked], folds=folds[asked], head=head,
+            tuned=tuned, **answers,
         )  # fmt: skip
         for warning in (*found.warnings, *self.further_warnings(places)):
             run.warn(warning)
@@ -133,6 +159,40 @@ class ReadableHead(ABC):
         """Drops what a run kept of so many pictures to go on from; to be called once its result is safe."""
         for k in range(pictures):
             run.drop_state(_state(k))
+        for name in (THROUGH, PLAIN) if self.tuning else ():
+            run.drop_state(name)
+
+    def _tuned(
+        self,
+        tuning: NetworkTuning,
+        source: LayerFeatures,
+        ordered: ImageSet,
+        kept: KeptLabels,
+        held: np.ndarray,
+        run: Run,
+        key: str,
+    ) -> tuple[LayerFeatures, dict[str, Any], TunedNetwork]:
+        """The trained features, answers by them on held-out pictures, and the network with the answers of others."""
+        learnt = torch.from_numpy(kept.rows[~held])
+        truth, groups = kept.codes[~held], kept.groups[~held]
+        lessons = tuning.lessons(source, ordered.pixels[learnt], truth, groups, kept.classes)
+        through = tuning.taught(source, lessons, THROUGH, run)
+        sources = {"untouched": source, PLAIN: tuning.taught(source, lessons, PLAIN, run), THROUGH: through}
+        done = {name: one for name, one in run.recorded("network").items() if one["key"] == key}
+        with run.progress(len(sources), "networks", len(done)) as progress:
+            for name, one in sources.items():
+                if name not in done:
+                    done[name] = {"key": key, **self._fold(self._places(one, ordered, kept, run), kept, held)}
+                    run.record("network", name, done[name])
+                    progress.advance()
+        arrays = {name: _arrays(one, len(self.levels)) for name, one in done.items()}
+        others = NetworkAnswers(**arrays["untouched"]), NetworkAnswers(**arrays[PLAIN])
+        network = cast(PictureClassifier, copy.deepcopy(through.scored.network)).cpu()
+        return through, arrays[THROUGH], TunedNetwork(network, len(learnt), tuning.sparsity, *others)
+
+    def _places(self, source: FeatureSource, ordered: ImageSet, kept: KeptLabels, run: Run) -> Places:
+        """Features of the places of the pictures that are kept."""
+        return self._read(source, ordered, run)[torch.from_numpy(kept.rows)].double().numpy()
 
     def _read(self, source: FeatureSource, ordered: ImageSet, run: Run) -> Tensor:
         """Features [n, p, d] of pictures, each batch stored with the run when it is known."""
@@ -160,14 +220,16 @@ class ReadableHead(ABC):
                 out = folds == fold
                 stored = done.get(str(fold))
                 if stored is None:
-                    stored = {"key": key, **self._fold(places, truth, kept, out)}
+                    stored = {"key": key, **self._fold(places, kept, out)}
                     run.record("fold", str(fold), stored)
                     progress.advance()
                 predicted[out], linear[out], sizes[out] = (stored[one] for one in ("predicted", "linear", "sizes"))
                 levels[:, out] = np.array(stored["levels"], np.int64).reshape(len(self.levels), int(out.sum()))
         return {"predicted": predicted, "linear": linear, "sizes": sizes, "by_level": levels}
 
-    def _fold(self, places: Places, truth: Codes, kept: KeptLabels, out: np.ndarray) -> dict[str, Any]:
+    def _fold(self, places: Places, kept: KeptLabels, out: np.ndarray) -> dict[str, Any]:
+        """Answers on the pictures of a fold by heads that are fitted to the others."""
+        truth = kept.codes
         head = self.fitted(places[~out], truth[~out], kept.groups[~out], len(kept.classes))
         rows = places.mean(1)
         line = chosen_logistic(rows[~out], truth[~out], kept.groups[~out], self.strengths, self.seed)
@@ -191,6 +253,13 @@ class ReadableHead(ABC):
 
     def _key(self, source: FeatureSource, ordered: ImageSet) -> str:
         return digest([self.name, asdict(self), source.hash, list(ordered.hashes), list(ordered.names)])
+
+
+def _arrays(stored: Mapping[str, Any], levels: int) -> dict[str, Any]:
+    """Arrays of what `_fold` gave."""
+    found = {name: np.array(stored[name], np.int64) for name in ("predicted", "linear")}
+    by_level = np.array(stored["levels"], np.int64).reshape(levels, len(found["linear"]))
+    return {**found, "sizes": np.array(stored["sizes"], np.float64), "by_level": by_level}
 
 
 def _state(number: int) -> str:

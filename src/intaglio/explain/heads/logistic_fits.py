@@ -66,3 +66,11 @@ def _fitted(features: ndarray, truth: Codes, strength: float, centred: bool) -> 
 def weights_by_class(head: LogisticRegression) -> Float[ndarray, "k d"]:
     """Weights of each class's logit; of two classes, those of the first are the second's with the other sign."""
     return head.coef_ if len(head.coef_) > 1 else np.concatenate([-head.coef_, head.coef_]) / 2
+
+
+def plain_weights(pipeline: Any) -> tuple[Float[ndarray, "k d"], Float[ndarray, "k"]]:
+    """Weights and biases of the logits that a pipeline of `chosen_logistic` gives, of features that are not scaled."""
+    scaler, head = pipeline[0], pipeline[1]
+    weights = weights_by_class(head) / scaler.scale_
+    biases = head.intercept_ if len(head.intercept_) > 1 else np.concatenate([-head.intercept_, head.intercept_]) / 2
+    return weights, biases - (weights @ scaler.mean_ if scaler.with_mean else 0.0)

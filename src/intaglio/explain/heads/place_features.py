@@ -25,7 +25,7 @@ def place_features(source: FeatureSource, images: ImageSet, side: int) -> Float[
     maps = _maps(source, images)
     if maps is None:
         return source.of(images).float()[:, None]
-    found = adaptive_avg_pool2d(maps.float(), min(side, *maps.shape[-2:])).flatten(2).transpose(1, 2).cpu()
+    found = over_grid(maps, side).cpu()
     if not bool(found.isfinite().all()):
         raise IntaglioError("the network gives numbers that are not finite; check its file")
     return found
@@ -38,10 +38,20 @@ def places_name(source: FeatureSource) -> str:
     return source.name
 
 
+def layer_read(source: LayerFeatures) -> str:
+    """Name of the layer whose maps are read, the last one's where none is named; empty where there is none."""
+    return source.layer or (source.scored.stage_ends[-1] if source.scored.layers else "")
+
+
+def over_grid(maps: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n p c"]:
+    """Means of maps over a grid of at most side x side cells, row by row."""
+    return adaptive_avg_pool2d(maps.float(), min(side, *maps.shape[-2:])).flatten(2).transpose(1, 2)
+
+
 def _maps(source: FeatureSource, images: ImageSet) -> Float[Tensor, "n c h w"] | None:
     """Maps of the source's network; None where it has none."""
     if isinstance(source, LayerFeatures):
-        layer = source.layer or (source.scored.stage_ends[-1] if source.scored.layers else "")
+        layer = layer_read(source)
         return layer_maps(source.scored, layer, images.pixels) if layer else None
     if isinstance(source, EncodedFeatures) and isinstance(source.encoder.network, ResizingEncoder):
         network, device = source.encoder.network, source.encoder.device

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor
 
-from intaglio.errors import BadInput, require
-from intaglio.explain.kept_labels import LEAST, KeptLabels, kept_labels
+from intaglio.errors import require
+from intaglio.explain.kept_labels import LEAST, KeptLabels, check_parts, kept_labels
 from intaglio.explain.probe_scores import folds_of
 from intaglio.explain.selectors.labelled_lessons import HEAD, LabelledLessons, Pace, taught_classifier
 from intaglio.explain.selectors.result import SelectedPixels
@@ -22,7 +21,6 @@ from intaglio.explain.selectors.shown_pixels import Masks, Pixels, fill_of, show
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, save_classifier
 from intaglio.models.picture_selectors import PictureSelector, save_selector
-from intaglio.printable import one_line
 from intaglio.runs.picture_batches import content_order
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
@@ -173,7 +171,7 @@ class PixelSelector(ABC):
         ordered = images[order]
         kept = self.kept(column, [labels[k] for k in order], None if groups is None else [groups[k] for k in order])
         held = folds_of(kept.codes, kept.groups, self.folds, self.seed) == 0
-        _check_parts(kept, held)
+        check_parts(kept, held)
         pixels = ordered.pixels[torch.from_numpy(kept.rows)]
         learnt = torch.from_numpy(~held)
         lessons = LabelledLessons(
@@ -216,14 +214,3 @@ class PixelSelector(ABC):
             network.logits(part.to(device), HEAD).argmax(1).cpu() for part in pixels.split(self.batch)
         ]
         return torch.cat(found).numpy()
-
-
-def _check_parts(kept: KeptLabels, held: Bool[ndarray, "m"]) -> None:
-    """Raises `BadInput` where one part has no picture of a label."""
-    for part, what in ((~held, "to learn from"), (held, "to be asked about")):
-        missing = sorted(set(range(len(kept.classes))) - set(np.unique(kept.codes[part]).tolist()))
-        if missing:
-            raise BadInput(
-                f"no picture of {one_line(kept.classes[missing[0]])} is left {what}; give more groups of it, or "
-                "another seed"
-            )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from intaglio.explain.heads.result import HeadReadings
+from intaglio.explain.heads.result import HeadReadings, network_lines
 from intaglio.report.kit.format import count, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row, Shown
@@ -28,6 +28,15 @@ LIMITS: Sequence[Row] = (
 )
 
 
+TRAINED: Sequence[Row] = (
+    Row(
+        "A network of these labels",
+        "The trained network has one head, of these labels. It may have lost what it knew of others, and its score "
+        "says nothing of whether a person would know its concepts.",
+    ),
+)
+
+
 def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     """The page of an `explain heads` run; None where nothing is finished yet."""
     found = HeadReadings.load(run.folder)
@@ -44,6 +53,12 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         ],
     )
     made = PageTable("The head", list(head.heads), [list(row) for row in head.rows])
+    text_of_labels = "The share of each label’s pictures that is named right by heads that were fitted without them."
+    networks = PageTable(
+        "The network before and after",
+        ["held-out pictures", "linear head", "few concepts", "interpretability"],
+        [list(row) for row in network_lines(found)],
+    )
     text = (
         f"Features are {found.features_of}: {count(found.places, 'place')} of {count(found.numbers, 'number')}. It is "
         f"of the {found.kind} family. {head.text}{_levels(found)}"
@@ -57,13 +72,10 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         table=made,
         table_heading="The head",
         table_text=text,
-        further=(
-            "The share of each label's pictures that is named right by heads that were fitted without them.",
-            labels,
-        ),
+        further=(_trained(found), networks) if found.tuned else (text_of_labels, labels),
         pictures=_pictures(found, run, album),
         pictures_text=_pictures_text(found),
-        limits=LIMITS,
+        limits=[*LIMITS, *(TRAINED if found.tuned else ())],
     )
 
 
@@ -78,6 +90,17 @@ def _keys(found: HeadReadings) -> list[Key]:
     if found.iis is not None:
         keys.append(Key("Interpretability", f"{found.iis:.2f}", f"of {found.levels[-1]:.2f} where nothing is lost"))
     return keys
+
+
+def _trained(found: HeadReadings) -> str:
+    tuned = found.tuned
+    learnt = 0 if tuned is None else tuned.learnt
+    return (
+        f"Answers on {count(len(found.truth), 'picture')} that were held out, by heads that were fitted to the other "
+        f"{learnt}: on features of the network as it was, after it had learnt these labels from the other pictures, "
+        "and after it had learnt them through few of its concepts too. Concepts were found anew for each. Few concepts "
+        "are those that are left at the sparsity that was asked for."
+    )
 
 
 def _levels(found: HeadReadings) -> str:

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from intaglio.errors import BadInput
-from intaglio.explain.heads.methods.concept_head import (
+from intaglio.explain.heads.concept_reading import (
     SPARSITIES,
-    ConceptHead,
     concept_scores,
     fitted_concepts,
     kept_scores,
     unit_centres,
 )
+from intaglio.explain.heads.methods.concept_head import ConceptHead
 from intaglio.explain.heads.result import kept_area
 
 SMALL = {"folds": 3, "strengths": (0.1,), "side": 2, "batch": 8, "concepts": 8}
