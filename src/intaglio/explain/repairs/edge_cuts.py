@@ -55,7 +55,7 @@ class EdgeCutter(ShortcutRepair, ABC):
     def changed(self, scored: ScoredClassifier, target: int, choosing: ShortcutPictures, run: Run, key: str) -> Change:
         """See the contract."""
         weights = choosing.contrast()
-        gap = float((weights * scored.score(choosing.pixels, target).cpu()).sum())
+        gap = float((weights * scored.scored(_logits(scored, choosing, self.batch), target)).sum())
         weights = weights if gap >= 0 else -weights
         chain = filter_chain(scored, target, None, choosing.pixels, self.batch, weights.abs())
         rated = self.rated(chain, choosing, weights, run, key)
