@@ -197,7 +197,7 @@ VERBS: dict[str, Verb] = {
     ),
     "explain repair": Verb(
         "intaglio.commands.explain_repair:ExplainRepair",
-        "change a classifier so that a known shortcut moves its scores no more",
+        "change a classifier so that a known shortcut moves a class's score less",
         Methods("explain.repairs.methods"),
     ),
     "explain blindspots": Verb(

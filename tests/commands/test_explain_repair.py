@@ -42,7 +42,7 @@ def test_the_repaired_network_and_a_report(scene, capsys):
     assert "stages.1.0.0 1" in page
     # its file is one that other commands take, from which the shortcut is gone
     assert main(line(scene, network=run / NETWORK)) == 0
-    assert "not 1.00" in capsys.readouterr().out
+    assert "before in 1.00" in capsys.readouterr().out
 
 
 def test_bad_input_is_told(scene, capsys):

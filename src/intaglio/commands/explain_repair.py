@@ -27,7 +27,7 @@ MOST_ROWS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainRepair(ScoresByNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
-    """Change a classifier so that a known shortcut, such as a mark in a corner, moves its scores no more.
+    """Change a classifier so that a known shortcut, such as a mark in a corner, moves a class's score less.
 
     Give pictures with their true classes and the shortcut's value, each class with both values: one half chooses the
     change, the other half judges it. `explain slices` finds what a shortcut may be. The run's folder has the changed
@@ -54,7 +54,8 @@ class ExplainRepair(ScoresByNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         from intaglio.explain.picture_columns import read_labels
 
         if not self.skip_bad:
-            read_labels(self.labels, [entry.name for entry in listed["images"].entries])
+            found = read_labels(self.labels, [entry.name for entry in listed["images"].entries])
+            self._check_columns(found, self.column)
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -95,16 +96,18 @@ class ExplainRepair(ScoresByNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         """Classes, shortcut and groups of the pictures. Raises `BadInput` for columns that there are not."""
         from intaglio.explain.picture_columns import read_labels
 
-        found = read_labels(self.labels, names)
-        asked = {"--column": self.column or head, "--shortcut": self.shortcut, "--group": self.group}
-        for flag, name in asked.items():
+        found, column = read_labels(self.labels, names), self.column or head
+        self._check_columns(found, column)
+        return found[column], found[self.shortcut], found[self.group] if self.group else None
+
+    def _check_columns(self, found: "Mapping[str, list[str]]", column: str) -> None:
+        """Raises `BadInput` for columns that there are not, and one that is both."""
+        for flag, name in {"--column": column, "--shortcut": self.shortcut, "--group": self.group}.items():
             if name and name not in found:
                 few = ", ".join(one_line(one) for one in found)
                 raise BadInput(f"{self.labels} has no column {one_line(name)} for {flag}; it has: {few}")
-        if asked["--column"] == self.shortcut:
+        if column == self.shortcut:
             raise BadInput(f"the true classes and the shortcut are both in {one_line(self.shortcut)}; name two columns")
-        truth, shortcut = found[asked["--column"]], found[self.shortcut]
-        return truth, shortcut, found[self.group] if self.group else None
 
 
 def _report(found: "RepairedClassifier", folder: Path) -> None:
@@ -120,6 +123,8 @@ def _report(found: "RepairedClassifier", folder: Path) -> None:
         say()
         cut = [(source, target, f"{effect:.3f}") for source, target, effect in found.cut[:MOST_ROWS]]
         say(aligned([("cut: source", "target", "effect"), *cut]))
+        if len(found.cut) > MOST_ROWS:
+            say(f"and {len(found.cut) - MOST_ROWS} more")
     say()
     say(found.statement)
     say(f"the changed classifier is {folder / NETWORK}")

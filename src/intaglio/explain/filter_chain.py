@@ -179,7 +179,7 @@ def filter_chain(
 def _means(
     scored: ScoredNetwork, modules: Sequence[nn.Module], parts: Sequence[Pictures], shares: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """What modules take, on a mean of pictures that count as their shares say."""
+    """Means of what modules take, over pictures that count as their shares say."""
     totals, seen = [torch.zeros(()) for _ in modules], list[Tensor]()
     handles = [one.register_forward_pre_hook(lambda module, given: seen.append(given[0])) for one in modules]
     try:

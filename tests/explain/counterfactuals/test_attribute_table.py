@@ -30,7 +30,7 @@ def test_changes_of_no_attribute_are_refused(changes, words):
 
 def test_columns_are_read_by_name_for_pictures_in_their_order(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("picture,b,note,a\nx.png,1,old,2\nw.png,9,,9\ny.png,3,new,4.5\nv.png,,new,7\n")
+    path.write_text("picture,b,note,a\nx.png,1,old,2\nw.png,9,,9\ny.png,3,new,4.5\nv.png,,new,7\nu.png,1,new,nan\n")
     found = read_attributes(path, ["y.png", "x.png"], ("a", "b"))
     assert found.values.tolist() == [[4.5, 3], [2, 1]]
     assert found.labelled.all()
@@ -43,6 +43,7 @@ def test_columns_are_read_by_name_for_pictures_in_their_order(tmp_path):
     for names, attributes, words in (
         (["x.png", "w.png"], ("a", "c"), "no column c, which the graph names; it has: b, note, a"),
         (["x.png", "w.png"], ("note",), "'old' as note of x.png"),
+        (["y.png", "u.png"], ("a",), "'nan' as a of u.png"),
         (["v.png", "z.png"], ("a", "b"), "no picture has a number of every attribute"),
     ):
         with pytest.raises(BadInput, match=words):

@@ -73,9 +73,10 @@ def test_an_effect_is_the_part_of_the_gap_that_goes(scored):
 
 def test_the_offset_names_the_worst_cell_best():
     source = np.random.default_rng(1)
-    truth, values = source.integers(0, 3, 40), source.integers(0, 2, 40)
-    pictures = ShortcutPictures(torch.zeros(40, 3, 1, 1), truth, values, 3)
-    logits = torch.from_numpy(source.normal(size=(40, 3)) + 2.0 * np.eye(3)[truth]).float()
+    truth, values = source.integers(0, 3, 80), source.integers(0, 2, 80)
+    pictures = ShortcutPictures(torch.zeros(80, 3, 1, 1), truth, values, 3)
+    assert pictures.counts.min() >= 5
+    logits = torch.from_numpy(source.normal(size=(80, 3)) + 2.0 * np.eye(3)[truth]).float()
     logits[:, 1] += 3 * torch.from_numpy(values).float() - 1
 
     def worst(offset):
@@ -86,8 +87,9 @@ def test_the_offset_names_the_worst_cell_best():
     best = max(worst(one) for one in np.linspace(-8, 8, 3201))
     assert worst(found) == pytest.approx(best)
     assert worst(found) > worst(0.0)
-    alike = ShortcutPictures(torch.zeros(4, 3, 1, 1), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 2)
-    assert best_offset(torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 2]]), 0, alike) == 0
+    alike = ShortcutPictures(torch.zeros(21, 3, 1, 1), np.repeat([0, 0, 1, 1], [5, 5, 5, 6]), np.tile([0, 1, 0], 7), 2)
+    leads = torch.tensor([[1.0, 0]] * 10 + [[0, 1.0]] * 10 + [[9.0, 0]])
+    assert best_offset(leads, 0, alike) == 0
 
 
 def test_counts_grow_by_the_root_of_two_and_end_at_the_most():

@@ -1,5 +1,7 @@
 """Landmarks of planted clusters, a move by hand, and the purity of groups."""
 
+from math import comb
+
 import numpy as np
 import pytest
 import torch
@@ -55,3 +57,12 @@ def test_purity_is_the_share_of_the_most_frequent_class_and_is_held_against_chan
     assert GROUPED.nearest(1) == 4
     assert Landmarks(np.zeros(5, int), np.ones(5)).purity_by_chance(codes) == pytest.approx(3 / 5)
     assert Landmarks(np.arange(5), np.ones(5)).purity_by_chance(codes) == 1
+
+
+def test_chance_is_a_mean_over_shuffles():
+    found = Landmarks(np.arange(40) // 4, np.ones(40))
+    codes = np.arange(40) % 2
+    pairs = [max(k, 4 - k) for k in range(5)]  # of a landmark of four, by its series of the first class
+    shares = [comb(20, k) * comb(20, 4 - k) / comb(40, 4) for k in range(5)]
+    expected = sum(one * share for one, share in zip(pairs, shares, strict=True)) / 4
+    assert found.purity_by_chance(codes) == pytest.approx(expected, abs=0.02)

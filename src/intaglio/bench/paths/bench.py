@@ -128,7 +128,7 @@ def by_cell(accuracies: Mapping[tuple[str, bool], float]) -> dict[str, float]:
 
 
 def halved(method: PathFinder, scored: ScoredClassifier, images: ImageSet) -> dict[str, float]:
-    """How far the graphs of two halves of the pictures agree, and what the first one keeps of the calls."""
+    """Agreement of the graphs of two halves of the pictures, and the share of the calls that the first one keeps."""
     order = content_order(images)
     graphs = [method(scored, images[order[k::2]], 0) for k in range(2)]
     first, second = (_kept(one) for one in graphs)

@@ -172,7 +172,7 @@ class ConceptFinder(ABC):
             most, those = own.argmax(1), [boxes[k] for k in tops[number]]
             parts = list[ConceptPart]()
             for part in np.argsort(-np.bincount(most, minlength=len(bank)), kind="stable").tolist():
-                its = np.flatnonzero(most == part)
+                its = np.flatnonzero((most == part) & (own[:, part] > 0))
                 if len(its):
                     views = self._views(scored, layer, images, [those[k] for k in its], own[its, part], bank, part)
                     parts.append(ConceptPart(len(its) / len(rows), *views, torch.from_numpy(bank[part]).float()))

@@ -15,6 +15,7 @@ from torch.nn import functional
 from intaglio.errors import require
 from intaglio.explain.filter_chain import FilterChain, FilterEdge, filter_chain
 from intaglio.explain.repairs.family import Change, ShortcutRepair
+from intaglio.explain.repairs.result import LEAST
 from intaglio.explain.repairs.shortcut_pictures import ShortcutPictures
 from intaglio.models.classifiers import PictureClassifier
 from intaglio.models.scored_network import ScoredClassifier
@@ -32,11 +33,12 @@ Rated = tuple[FilterEdge, float]
 class EdgeCutter(ShortcutRepair, ABC):
     """A repair that cuts edges between filters, those that carry the shortcut first.
 
-    The gap is how far the score of the class rises from one value of the shortcut to the other, as a mean over classes;
-    an edge's effect is the part of the gap that goes when the edge is cut. A cut edge gives its target, in place of the
-    source's map, one number: what it gives on a mean, over places, classes and both values alike. Of the first 1, 2, 3,
-    4, 6, 8, 11, ... edges, at most a share of all, those are cut that leave the smallest gap. Then the class's bias is
-    moved to where the worst cell is named best, since what the shortcut said was right for many.
+    The gap is of one class's score, which the shortcut moves furthest. An edge's effect is the part of the gap that
+    goes through it, as the method rates it. A cut edge gives its target, in place of the source's map, one number: what
+    it gives on a mean, over places, classes and both values alike; edges to the head are cut for all its classes. Of
+    the first 0, 1, 2, 3, 4, 6, 8, 11, ... edges, at most a share of all, those are cut that leave the smallest gap.
+    Then the bias of the class is moved to where the worst cell is named best: with the shortcut goes an answer that was
+    right for many.
     """
 
     most: float = 0.02
@@ -54,7 +56,7 @@ class EdgeCutter(ShortcutRepair, ABC):
 
     def changed(self, scored: ScoredClassifier, target: int, choosing: ShortcutPictures, run: Run, key: str) -> Change:
         """See the contract."""
-        weights = choosing.contrast()
+        weights = choosing.contrast(LEAST)
         gap = float((weights * scored.scored(_logits(scored, choosing, self.batch), target)).sum())
         weights = weights if gap >= 0 else -weights
         chain = filter_chain(scored, target, None, choosing.pixels, self.batch, weights.abs())
@@ -74,10 +76,11 @@ class EdgeCutter(ShortcutRepair, ABC):
         network = without_edges(scored, chain, [edge for edge, _ in rated[:cut]])
         logits = _logits(replace(scored, network=network), choosing, self.batch)
         head = cast(nn.Linear, network.heads[scored.head])
+        offset = best_offset(logits, target, choosing)
         with torch.no_grad():
-            head.bias[target] += best_offset(logits, target, choosing)
+            head.bias[target] += offset
         edges = tuple((*_ends(chain, edge), effect) for edge, effect in rated[:cut])
-        return Change(network, edges, cut / total)
+        return Change(network, edges, cut / total, offset)
 
 
 def counts_up_to(most: int) -> list[int]:
@@ -117,9 +120,9 @@ def without_edges(scored: ScoredClassifier, chain: FilterChain, edges: Sequence[
 
 
 def best_offset(logits: Float[Tensor, "n k"], target: int, pictures: ShortcutPictures) -> float:
-    """What added to a class's logits names the worst cell best, then all cells; the smallest of equals.
+    """The number that, added to a class's logits, names the worst cell best, then all cells; the smallest of equals.
 
-    Cells count as far as they have pictures.
+    Cells of fewer than 5 pictures do not count.
     """
     others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1)
     lead = (logits[:, target] - others.max(1).values).double().numpy()
@@ -128,7 +131,8 @@ def best_offset(logits: Float[Tensor, "n k"], target: int, pictures: ShortcutPic
     places = np.unique(lead)
     tried = np.concatenate([[0.0], -(places[1:] + places[:-1]) / 2, [-places[-1] - 1, -places[0] + 1]])
     tried = tried[np.argsort(np.abs(tried), kind="stable")]
-    cells = np.unique(pictures.cells)
+    numbers, counts = np.unique(pictures.cells, return_counts=True)
+    cells = numbers[counts >= LEAST]
     accuracies = np.empty((len(tried), len(cells)))
     for row, offset in enumerate(tried):
         named = lead + offset > 0

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -20,6 +20,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, save_classifier
 from intaglio.models.scored_network import ScoredClassifier, ScoredNetwork, classifier_score
 from intaglio.printable import one_line
+from intaglio.randomness import numpy_generator
 from intaglio.runs.picture_batches import content_order
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -27,6 +28,8 @@ from intaglio.verbs import FileName
 
 NETWORK = "repaired.safetensors"
 """File of the repaired classifier in a run's folder."""
+SHUFFLES = 500
+"""Of the shortcut's values."""
 Values = tuple[str, str]
 
 
@@ -39,6 +42,8 @@ class Change:
     """Source, target and effect of each edge that was cut."""
     share: float = 0.0
     """Share of the edges that were cut."""
+    offset: float = 0.0
+    """Number that was added to a class's bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +65,10 @@ class ShortcutRepair(ABC):
     """A change of a classifier by pictures whose shortcut is known, such as a mark that goes with a class.
 
     A class with a value of the shortcut is a cell. One half of each cell's pictures chooses the change, the other half
-    judges it: by the accuracy of each cell before and after, that of the worst, and the gap, how far the shortcut by
-    itself moves the score of the class that it speaks for most, as a mean over classes. Cells of fewer than 5 judging
-    pictures are not counted.
+    judges it: by the accuracy of each cell before and after, that of the worst, and the gap: how far the score of a
+    class, the one that is moved furthest, rises from one value of the shortcut to the other, as a mean over classes of
+    differences between pictures, so that whatever goes with the shortcut within a class counts as it. Cells of fewer
+    than 5 judging pictures are not counted.
     """
 
     name = FileName()
@@ -70,7 +76,7 @@ class ShortcutRepair(ABC):
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """`baseline`: what others are measured against."""
     reading: ClassVar[str]
-    """The change in words, as the end of a sentence that begins "The change is"."""
+    """The change in words, as the end of a sentence."""
     every_class: ClassVar[bool] = False
     """Whether it needs pictures of every class of the head."""
 
@@ -152,7 +158,8 @@ class ShortcutRepair(ABC):
             names=tuple(names[order[int(k)]] for k in rows[halves == 1]),
             cells=tuple(judging.cells.tolist()), groups=tuple(together[halves == 1].tolist()),
             before=tuple(before_scores.argmax(1).tolist()), after=tuple(after_scores.argmax(1).tolist()),
-            gap_before=gaps[0], gap_after=gaps[1], cut=found.edges, share=found.share,
+            gap_before=gaps[0], gap_after=gaps[1], gap_p=chance_of_gap(before_scores[:, target], judging, self.seed),
+            offset=found.offset, others=self._others(own, network, judging.pixels), cut=found.edges, share=found.share,
         )  # fmt: skip
         for warning in result.warnings:
             run.warn(warning)
@@ -166,13 +173,15 @@ class ShortcutRepair(ABC):
         Raises `BadInput` for a class that the head has not, a shortcut without two values, and too few pictures.
         """
         if unknown := sorted({one for one in truth if one and one not in scored.classes}):
-            raise BadInput(
-                f"{one_line(unknown[0])} is no class of the head {scored.head}; name classes as the head does"
-            )
+            few = ", ".join(map(one_line, scored.classes[:10]))
+            raise BadInput(f"{one_line(unknown[0])} is no class of the head {scored.head}; it has: {few}")
         texts = sorted({one for one in shortcut if one})
         if len(texts) != 2:
             few = ", ".join(map(one_line, texts[:5])) or "none"
-            raise BadInput(f"a shortcut has two values, and the column {one_line(column)} has {len(texts)}: {few}")
+            raise BadInput(
+                f"a shortcut has two values, and the column {one_line(column)} has {len(texts)}: {few}; empty the "
+                "cells of pictures of other values"
+            )
         rows = np.array([k for k, (a, b) in enumerate(zip(truth, shortcut, strict=True)) if a and b], np.int64)
         codes = np.array([scored.classes.index(truth[int(k)]) for k in rows], np.int64)
         values = np.array([texts.index(shortcut[int(k)]) for k in rows], np.int64)
@@ -183,6 +192,8 @@ class ShortcutRepair(ABC):
                 f"{self.name} needs pictures of every class of the head {scored.head}, two or more, and of "
                 f"{one_line(lacking[0])} there are not; give some, or take cut-edges"
             )
+        if (found.counts.sum(1) > 0).sum() < 2:
+            raise BadInput("the pictures with a class and a shortcut are of one class; give pictures of others too")
         if not (found.counts >= 2 * LEAST).all(1).any():
             need = " and ".join(one_line(one) for one in texts)
             raise BadInput(
@@ -190,6 +201,18 @@ class ShortcutRepair(ABC):
                 "which the shortcut does not go with the class"
             )
         return rows, found, (texts[0], texts[1])
+
+    @torch.no_grad()
+    def _others(
+        self, scored: ScoredClassifier, network: PictureClassifier, pixels: Float[Tensor, "n 3 h w"]
+    ) -> tuple[tuple[str, float], ...]:
+        """The other heads, with the share of pictures that each calls otherwise."""
+        changed = dict.fromkeys((name for name in network.classes if name != scored.head), 0)
+        for part in pixels.split(self.batch) if changed else ():
+            both = [one(part.to(scored.device)) for one in (scored.network, network)]
+            for name in changed:
+                changed[name] += int((both[0][name].argmax(1) != both[1][name].argmax(1)).sum())
+        return tuple((name, count / len(pixels)) for name, count in changed.items())
 
     @torch.no_grad()
     def _scores(self, scored: ScoredClassifier, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
@@ -210,8 +233,8 @@ def check_halves(choosing: ShortcutPictures, judging: ShortcutPictures, needed: 
     both = (choosing.counts >= LEAST).all(1) & (judging.counts >= LEAST).all(1)
     if not both.any() or (needed and (choosing.counts.sum(1) == 0).any()):
         raise BadInput(
-            "the groups of pictures are too few to have both values of the shortcut in each half; give more, or "
-            "another --group"
+            "a class has both values of the shortcut in one half of the pictures alone; give more pictures, or smaller "
+            "groups"
         )
 
 
@@ -219,6 +242,19 @@ def moved_most(scores: Float[Tensor, "n k"], pictures: ShortcutPictures) -> int:
     """Place of the class whose score the shortcut moves furthest."""
     moved = (pictures.contrast(LEAST)[:, None] * scores).sum(0)
     return int(moved.abs().argmax())
+
+
+def chance_of_gap(scores: Float[Tensor, "n"], pictures: ShortcutPictures, seed: int) -> float:
+    """Share of shuffles of the values within classes by which scores differ as far as by the values as they are."""
+    source, values = numpy_generator(seed, SHUFFLES), pictures.values.copy()
+    own, further = abs(float((pictures.contrast(LEAST) * scores).sum())), 0
+    for _ in range(SHUFFLES):
+        for kind in np.unique(pictures.truth):
+            rows = np.flatnonzero(pictures.truth == kind)
+            values[rows] = source.permutation(pictures.values[rows])
+        shuffled = replace(pictures, values=values)
+        further += abs(float((shuffled.contrast(LEAST) * scores).sum())) >= own
+    return (1 + further) / (1 + SHUFFLES)
 
 
 def as_stored(network: PictureClassifier) -> PictureClassifier:

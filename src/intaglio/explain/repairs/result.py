@@ -25,6 +25,8 @@ GONE = 0.5
 """Share of the gap above which it is said to be left."""
 LOST = 0.02
 """Fall of the mean accuracy over cells from which on it is said to cost."""
+CERTAIN = 0.05
+"""Share of shuffles above which a shortcut is said not to move the score for certain."""
 AT_ONCE = 50
 """Resamples that are scored together."""
 
@@ -60,6 +62,12 @@ class RepairedClassifier(JsonTable):
     gap_before: float
     """How far the score of `target` rises from the first value to the second, as a mean over classes."""
     gap_after: float
+    gap_p: float
+    """Share of shuffles of the values within classes that move the score as far, before the repair."""
+    offset: float
+    """Number that was added to the bias of `target`."""
+    others: tuple[tuple[str, float], ...]
+    """The network's other heads, with the share of the judging pictures that each calls otherwise after the repair."""
     cut: tuple[tuple[str, str, float], ...]
     """Source, target and effect of each edge that was cut."""
     share: float
@@ -80,7 +88,7 @@ class RepairedClassifier(JsonTable):
         found = []
         for cell, count, before, after in zip(self._counted, self._counts, *self._accuracies, strict=True):
             label, value = self.classes[cell // 2], self.values[cell % 2]
-            told = {"cell": f"{label}, {value}", "label": label, "shortcut": value, "pictures": int(count)}
+            told = {"cell": self._name(cell), "label": label, "shortcut": value, "pictures": int(count)}
             found.append({**told, "before": float(before), "after": float(after)})
         return found
 
@@ -120,26 +128,31 @@ class RepairedClassifier(JsonTable):
     @property
     def statement(self) -> str:
         """The outcome in sentences."""
-        before, after = self.worst
+        (first, before), (last, after) = (self._worst_cell(one) for one in self._accuracies)
         low, high = self.gain_interval
         mean_before, mean_after = self.mean
         many = "edge" if len(self.cut) == 1 else "edges"
         cut = f"With {len(self.cut)} {many} cut, {self.share:.1%} of all, the" if self.cut else "The"
         return (
             f"{cut} worst of {len(self._counted)} cells, a class with a value of {one_line(self.column)}, is named "
-            f"right in {after:.2f} of its pictures, not {before:.2f} ({low:+.2f} to {high:+.2f}), the mean cell in "
-            f"{mean_after:.2f}, not {mean_before:.2f}. Of {self._moved:.2f} by which {one_line(self.column)} moves the "
-            f"score of {one_line(self.target)}, {abs(self.gap_after):.2f} is left."
+            f"right in {after:.2f} of its pictures ({last}), before in {before:.2f} ({first}); the rise is {low:+.2f} "
+            f"to {high:+.2f}. The mean cell is named right in {mean_after:.2f}, before in {mean_before:.2f}. Of "
+            f"{self._moved:.2f} by which {one_line(self.column)} moves the score of {one_line(self.target)}, "
+            f"{abs(self.gap_after):.2f} is left."
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons for which the repair is not to be trusted."""
         found = []
-        left = sorted({*self.cells} - {*self._counted})
+        left = [k for k in range(2 * len(self.classes)) if k not in self._counted]
         if left:
-            few = "; ".join(f"{one_line(self.classes[k // 2])}, {one_line(self.values[k % 2])}" for k in left[:5])
-            found.append(f"cells of fewer than {LEAST} judging pictures are not counted: {few}")
+            few = "; ".join(self._name(k) for k in left[:5])
+            more = f"; and {len(left) - 5} more" if len(left) > 5 else ""
+            found.append(
+                f"of these a repair may be bad and it would not show, as they have fewer than {LEAST} judging "
+                f"pictures: {few}{more}"
+            )
         if self._counts.min() < FEW:
             found.append(
                 f"the smallest cell has {int(self._counts.min())} judging pictures, so that the worst accuracy rests "
@@ -147,8 +160,21 @@ class RepairedClassifier(JsonTable):
             )
         if abs(self.gap_after) > GONE * self._moved:
             found.append("more than half of the shortcut's effect on the score is left; take another method")
-        if self.gain_interval[0] <= 0:
+        if self.gap_p > CERTAIN:
+            found.append(
+                f"{one_line(self.column)} does not surely move the score (p {self.gap_p:.2f} by shuffles within "
+                "classes): there may be nothing to repair"
+            )
+        low, high = self.gain_interval
+        if high < 0:
+            found.append("the worst cell is named worse than before")
+        elif low <= 0:
             found.append("the worst cell is not named better for certain: the interval of its rise has 0 in it")
+        if changed := [f"{one_line(name)} ({share:.0%})" for name, share in self.others if share > 0]:
+            found.append(
+                "other heads share the layers that were changed, and call some pictures otherwise: "
+                f"{', '.join(changed)}"
+            )
         if self.mean[1] < self.mean[0] - LOST:
             found.append("the mean accuracy over cells has fallen: the repair costs more than the shortcut did")
         return tuple(found)
@@ -165,10 +191,21 @@ class RepairedClassifier(JsonTable):
             "mean_after": self.mean[1],
             "gap_before": self.gap_before,
             "gap_after": self.gap_after,
+            "gap_p": self.gap_p,
+            "offset": self.offset,
+            "other_heads_changed": dict(self.others),
             "cut": len(self.cut),
             "cut_share": self.share,
             "pictures": len(self.names),
         }
+
+    def _name(self, cell: int) -> str:
+        return f"{one_line(self.classes[cell // 2])}, {one_line(self.values[cell % 2])}"
+
+    def _worst_cell(self, accuracies: Float[ndarray, "k"]) -> tuple[str, float]:
+        """Name and accuracy of the worst cell."""
+        place = int(accuracies.argmin())
+        return self._name(self._counted[place]), float(accuracies[place])
 
     @property
     def _moved(self) -> float:
@@ -203,11 +240,14 @@ class RepairedClassifier(JsonTable):
         method, reading, head, column, target = (
             str(stored[name]) for name in ("method", "reading", "head", "column", "target")
         )
-        gap_before, gap_after, share = (float(stored[name]) for name in ("gap_before", "gap_after", "share"))
+        before_gap, after_gap, p, offset, share = (
+            float(stored[name]) for name in ("gap_before", "gap_after", "gap_p", "offset", "share")
+        )
+        others = tuple((str(name), float(one)) for name, one in stored["others"])
         cut = tuple((str(a), str(b), float(c)) for a, b, c in stored["cut"])
         found = cls(
             method, reading, head, classes, column, values, target, bool(stored["grouped"]), int(stored["chosen_by"]),
-            names, cells, groups, before, after, gap_before, gap_after, cut, share,
+            names, cells, groups, before, after, before_gap, after_gap, p, offset, others, cut, share,
         )  # fmt: skip
         if len({len(one) for one in (names, cells, groups, before, after)}) != 1 or len(found.values) != 2:
             raise ValueError("answers do not fit the pictures")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intaglio.explain.repairs.result import RepairedClassifier
-from intaglio.report.kit.format import count, decimal, rate_text, title
+from intaglio.report.kit.format import count, rate_text, title
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row
 from intaglio.runs.read import RunData
 
@@ -68,8 +68,8 @@ def _keys(found: RepairedClassifier) -> list[Key]:
     return [
         Key("Worst cell", rate_text(after), f"before {rate_text(before)}; rise 95% {low:+.2f} to {high:+.2f}"),
         Key("Mean of cells", rate_text(mean_after), f"before {rate_text(mean_before)}"),
-        Key("Shortcut’s effect", decimal(abs(found.gap_after), 2), f"before {abs(found.gap_before):.2f}, on the score"),
-        Key("Edges cut", f"{len(found.cut):,}", f"{found.share:.1%} of all"),
+        Key("Shortcut’s effect", f"{abs(found.gap_after):.2f}", f"before {abs(found.gap_before):.2f}, on the score"),
+        Key("Edges cut", f"{len(found.cut):,}", f"{found.share:.1%} of all; bias moved by {found.offset:+.2f}"),
     ]
 
 
@@ -77,8 +77,9 @@ def _edges(found: RepairedClassifier) -> tuple[str, PageTable] | None:
     if not found.cut:
         return None
     text = (
-        "An effect is the part of the shortcut’s effect on the score that goes when the edge alone is cut. A filter is "
-        "named by its convolution and its number."
+        "An effect is the part of the shortcut’s effect on the score that goes through the edge: as measured where the "
+        "method cuts edges one by one, and else as gradients estimate it. A filter is named by its convolution and its "
+        f"number. {count(len(found.cut), 'edge')} were cut, of which at most {MOST_SHOWN} are here."
     )
     rows = [[source, target, f"{effect:.3f}"] for source, target, effect in found.cut[:MOST_SHOWN]]
     return text, PageTable("Edges that were cut", ["source", "target", "effect"], rows)

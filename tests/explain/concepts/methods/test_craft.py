@@ -7,7 +7,7 @@ from torch import nn
 
 from explain_scenes import HEAD, pictures, untrained
 from intaglio.errors import BadInput
-from intaglio.explain.concepts.concept_parts import crops_with_most, spread
+from intaglio.explain.concepts.concept_parts import crops_with_most, left_share, spread
 from intaglio.explain.concepts.methods.craft import CRAFT
 from intaglio.explain.concepts.methods.principal import PrincipalConcepts
 from intaglio.explain.layer_maps import layer_maps, scores_with_maps
@@ -174,3 +174,8 @@ def test_concepts_that_cannot_be_found_are_refused():
         CRAFT(count=7)(scored, pictures(3), 0)
     with pytest.raises(BadInput, match=r"layer stages.0.0.0 goes below 0"):
         PrincipalConcepts(count=2, layer="stages.0.0.0")(scored, pictures(3), 0)
+
+
+def test_what_parts_leave_is_a_share_of_all_squares():
+    features, bank = np.array([[3.0, 0.0], [0.0, 4.0]]), np.array([[1.0, 0.0]])
+    assert left_share(features, np.array([[2.0], [0.0]]), bank) == pytest.approx((1 + 16) / 25)

@@ -42,8 +42,7 @@ def test_a_planted_shortcut_gets_no_weight():
 
 
 def test_a_class_without_pictures_is_told():
-    images, truth, green = explain_scenes.marked_reds()
-    with pytest.raises(
-        BadInput, match="needs pictures of every class of the head kind, two or more, and of no there are not"
-    ):
-        LastLayer()(explain_scenes.marked_chain(), images, ["yes" if one == "yes" else "" for one in truth], green)
+    scored = explain_scenes.untrained()
+    images, _, green = explain_scenes.marked_reds()
+    with pytest.raises(BadInput, match="needs pictures of every class of the head kind, two or more, and of place"):
+        LastLayer()(scored, images, ["animal", "food"] * 48, green)

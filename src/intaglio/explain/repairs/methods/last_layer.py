@@ -73,7 +73,7 @@ class LastLayer(ShortcutRepair):
     def _features(
         self, scored: ScoredClassifier, choosing: ShortcutPictures, run: Run, key: str
     ) -> Float[Tensor, "n d"]:
-        """What the head takes, each batch stored with the run when it is known."""
+        """Features that the head takes, each batch stored with the run when it is known."""
         parts = choosing.pixels.split(self.batch)
         stored = [run.load_state(f"features-{number}") for number in range(len(parts))]
         found = [one[0]["rows"] if one is not None and one[1].get("key") == key else None for one in stored]

@@ -17,7 +17,9 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RandomEdges(EdgeCutter):
-    """Chance: random edges cut, as many as leave the smallest gap, which may be none, and one bias moved.
+    """Chance: random edges cut, as many as leave the smallest gap, and one bias moved.
+
+    It may be that none are cut.
 
     Source: ours, a control of how much a moved bias and a choice among changes do by themselves.
     """
