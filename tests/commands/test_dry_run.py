@@ -101,12 +101,9 @@ def places(tmp_path_factory):
     (root / "g.csv").write_text("source,target\na,b\n")
     of_kinds = [f"{name},{classifier().classes['kind'][0]}" for name in images.names]
     (root / "k.csv").write_text("\n".join(["picture,kind", *of_kinds]))
-    artist = classifier().classes["artist"][0]
-    (root / "m.csv").write_text(
-        "\n".join(
-            ["picture,artist,mark", *(f"{name},{artist},{['no', 'yes'][k % 2]}" for k, name in enumerate(images.names))]
-        )
-    )
+    artists = classifier().classes["artist"]
+    marked = [f"{name},{artists[k // 20]},{['no', 'yes'][k % 2]}" for k, name in enumerate(images.names)]
+    (root / "m.csv").write_text("\n".join(["picture,artist,mark", *marked]))
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))

@@ -868,7 +868,7 @@ def _repair(method: Any, models: tuple[Any, ...], run: Run) -> Repair:
 def _repaired(found: Repair) -> Numbers:
     told = found.result
     numbers = torch.tensor(
-        [told.gap_before, told.gap_after, told.gap_p, told.offset, told.share, *told.worst, *told.gain_interval]
+        [told.gap.before, told.gap.after, told.gap.p, told.offset, told.share, *told.worst, *told.gain_interval]
     )
     answers = torch.tensor([told.cells, told.before, told.after])
     effects = torch.tensor([one[2] for one in told.cut])

@@ -11,14 +11,14 @@ from intaglio.errors import BadInput
 from intaglio.explain.repairs.family import NETWORK, chance_of_gap, moved_most
 from intaglio.explain.repairs.methods.last_layer import LastLayer
 from intaglio.explain.repairs.methods.random_edges import RandomEdges
-from intaglio.explain.repairs.result import RepairedClassifier
+from intaglio.explain.repairs.result import RepairedClassifier, ShortcutGap
 from intaglio.explain.repairs.shortcut_pictures import ShortcutPictures
 from intaglio.models.classifiers import load_classifier
 
 ABOUT = {
     "method": "m", "reading": "r", "head": "h", "classes": ("a", "b"), "column": "mark", "values": ("no", "yes"),
-    "target": "a", "grouped": False, "chosen_by": 9, "gap_before": -2.0, "gap_after": 0.5, "share": 0.01,
-    "gap_p": 0.01, "offset": -0.5, "others": (("kind", 0.25), ("size", 0.0)),
+    "target": "a", "grouped": False, "chosen_by": 9, "gap": ShortcutGap(-2.0, 0.5, 0.01), "share": 0.01,
+    "offset": -0.5, "others": (("kind", 0.25), ("size", 0.0)),
     "cut": (("x 1", "y 2", 0.5),),
 }  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_the_interval_of_the_rise_resamples_groups():
 def test_warnings_of_a_repair_that_does_not_help():
     cells = [0] * 30 + [3] * 30
     found = judged([0] * 60, [0] * 20 + [1] * 10 + [0] * 30, cells)
-    found = dataclasses.replace(found, gap_after=-1.5, gap_p=0.4)
+    found = dataclasses.replace(found, gap=ShortcutGap(-2.0, -1.5, 0.4))
     assert "mark does not surely move the score (p 0.40 by shuffles within classes)" in " ".join(found.warnings)
     texts = " ".join(found.warnings)
     assert "more than half of the shortcut's effect on the score is left" in texts

@@ -115,7 +115,7 @@ def repaired(pictures: CorneredPictures, method: ShortcutRepair) -> dict[str, fl
     corner = np.where((np.array(pictures.truth) == CLASSES[0]) != pictures.astray, "red", "plain").tolist()
     found = method(pictures.scored, pictures.images, pictures.truth, corner, column="corner")
     told = found.result
-    gap = abs(told.gap_after / told.gap_before)
+    gap = abs(told.gap.after / told.gap.before)
     rates = by_cell(pictures.further(found.network))
     return {**rates, "gap": gap, "cut": told.share, "seconds": time.monotonic() - began}
 

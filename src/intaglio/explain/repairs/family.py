@@ -14,7 +14,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError, require
 from intaglio.explain.probe_scores import folds_of
-from intaglio.explain.repairs.result import LEAST, RepairedClassifier
+from intaglio.explain.repairs.result import LEAST, RepairedClassifier, ShortcutGap
 from intaglio.explain.repairs.shortcut_pictures import ShortcutPictures
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import PictureClassifier, save_classifier
@@ -158,7 +158,7 @@ class ShortcutRepair(ABC):
             names=tuple(names[order[int(k)]] for k in rows[halves == 1]),
             cells=tuple(judging.cells.tolist()), groups=tuple(together[halves == 1].tolist()),
             before=tuple(before_scores.argmax(1).tolist()), after=tuple(after_scores.argmax(1).tolist()),
-            gap_before=gaps[0], gap_after=gaps[1], gap_p=chance_of_gap(before_scores[:, target], judging, self.seed),
+            gap=ShortcutGap(*gaps, chance_of_gap(before_scores[:, target], judging, self.seed)),
             offset=found.offset, others=self._others(own, network, judging.pixels), cut=found.edges, share=found.share,
         )  # fmt: skip
         for warning in result.warnings:

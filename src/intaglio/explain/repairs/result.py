@@ -32,6 +32,18 @@ AT_ONCE = 50
 
 
 @dataclass(frozen=True)
+class ShortcutGap:
+    """Rise of the score of one class from the shortcut's first value to its second, as a mean over classes."""
+
+    before: float
+    """Of the classifier as it was given."""
+    after: float
+    """After the repair."""
+    p: float
+    """Share of shuffles of the values within classes that move the score as far, before the repair."""
+
+
+@dataclass(frozen=True)
 class RepairedClassifier(JsonTable):
     """Answers of a classifier for judging pictures, before and after a repair."""
 
@@ -59,11 +71,7 @@ class RepairedClassifier(JsonTable):
     before: tuple[int, ...]
     """Places of the classes that they are called."""
     after: tuple[int, ...]
-    gap_before: float
-    """How far the score of `target` rises from the first value to the second, as a mean over classes."""
-    gap_after: float
-    gap_p: float
-    """Share of shuffles of the values within classes that move the score as far, before the repair."""
+    gap: ShortcutGap
     offset: float
     """Number that was added to the bias of `target`."""
     others: tuple[tuple[str, float], ...]
@@ -138,7 +146,7 @@ class RepairedClassifier(JsonTable):
             f"right in {after:.2f} of its pictures ({last}), before in {before:.2f} ({first}); the rise is {low:+.2f} "
             f"to {high:+.2f}. The mean cell is named right in {mean_after:.2f}, before in {mean_before:.2f}. Of "
             f"{self._moved:.2f} by which {one_line(self.column)} moves the score of {one_line(self.target)}, "
-            f"{abs(self.gap_after):.2f} is left."
+            f"{abs(self.gap.after):.2f} is left."
         )
 
     @property
@@ -158,11 +166,11 @@ class RepairedClassifier(JsonTable):
                 f"the smallest cell has {int(self._counts.min())} judging pictures, so that the worst accuracy rests "
                 "on few; give more pictures in which the shortcut does not go with the class"
             )
-        if abs(self.gap_after) > GONE * self._moved:
+        if abs(self.gap.after) > GONE * self._moved:
             found.append("more than half of the shortcut's effect on the score is left; take another method")
-        if self.gap_p > CERTAIN:
+        if self.gap.p > CERTAIN:
             found.append(
-                f"{one_line(self.column)} does not surely move the score (p {self.gap_p:.2f} by shuffles within "
+                f"{one_line(self.column)} does not surely move the score (p {self.gap.p:.2f} by shuffles within "
                 "classes): there may be nothing to repair"
             )
         low, high = self.gain_interval
@@ -189,9 +197,9 @@ class RepairedClassifier(JsonTable):
             "gain_high": high,
             "mean_before": self.mean[0],
             "mean_after": self.mean[1],
-            "gap_before": self.gap_before,
-            "gap_after": self.gap_after,
-            "gap_p": self.gap_p,
+            "gap_before": self.gap.before,
+            "gap_after": self.gap.after,
+            "gap_p": self.gap.p,
             "offset": self.offset,
             "other_heads_changed": dict(self.others),
             "cut": len(self.cut),
@@ -209,7 +217,7 @@ class RepairedClassifier(JsonTable):
 
     @property
     def _moved(self) -> float:
-        return abs(self.gap_before)
+        return abs(self.gap.before)
 
     @cached_property
     def _counted(self) -> list[int]:
@@ -240,14 +248,13 @@ class RepairedClassifier(JsonTable):
         method, reading, head, column, target = (
             str(stored[name]) for name in ("method", "reading", "head", "column", "target")
         )
-        before_gap, after_gap, p, offset, share = (
-            float(stored[name]) for name in ("gap_before", "gap_after", "gap_p", "offset", "share")
-        )
+        gap = ShortcutGap(*(float(stored["gap"][name]) for name in ("before", "after", "p")))
+        offset, share = float(stored["offset"]), float(stored["share"])
         others = tuple((str(name), float(one)) for name, one in stored["others"])
         cut = tuple((str(a), str(b), float(c)) for a, b, c in stored["cut"])
         found = cls(
             method, reading, head, classes, column, values, target, bool(stored["grouped"]), int(stored["chosen_by"]),
-            names, cells, groups, before, after, before_gap, after_gap, p, offset, others, cut, share,
+            names, cells, groups, before, after, gap, offset, others, cut, share,
         )  # fmt: skip
         if len({len(one) for one in (names, cells, groups, before, after)}) != 1 or len(found.values) != 2:
             raise ValueError("answers do not fit the pictures")

@@ -68,7 +68,7 @@ def _keys(found: RepairedClassifier) -> list[Key]:
     return [
         Key("Worst cell", rate_text(after), f"before {rate_text(before)}; rise 95% {low:+.2f} to {high:+.2f}"),
         Key("Mean of cells", rate_text(mean_after), f"before {rate_text(mean_before)}"),
-        Key("Shortcut’s effect", f"{abs(found.gap_after):.2f}", f"before {abs(found.gap_before):.2f}, on the score"),
+        Key("Shortcut’s effect", f"{abs(found.gap.after):.2f}", f"before {abs(found.gap.before):.2f}, on the score"),
         Key("Edges cut", f"{len(found.cut):,}", f"{found.share:.1%} of all; bias moved by {found.offset:+.2f}"),
     ]
 

@@ -18,9 +18,9 @@ def test_the_planted_chain_is_cut_at_one_place_and_nothing_else():
     assert source.split()[1] == "1"
     assert target.split()[1] == "1"
     assert found.result.share == pytest.approx(1 / 21)
-    assert abs(found.result.gap_before) > 10
-    assert effect == pytest.approx(abs(found.result.gap_before), rel=0.1)
-    assert abs(found.result.gap_after) < 0.05 * abs(found.result.gap_before)
+    assert abs(found.result.gap.before) > 10
+    assert effect == pytest.approx(abs(found.result.gap.before), rel=0.1)
+    assert abs(found.result.gap.after) < 0.05 * abs(found.result.gap.before)
     assert found.result.worst == (0.0, 1.0)
     assert found.result.mean[1] == 1.0
 
@@ -32,7 +32,7 @@ def test_which_value_is_called_what_does_not_count():
         CutEdges(**SMALL)(explain_scenes.marked_chain(), images, truth, texts).result
         for texts in (green, [named[one] for one in green])
     )
-    assert found.gap_before * turned.gap_before < 0
+    assert found.gap.before * turned.gap.before < 0
     assert [one[:2] for one in turned.cut] == [one[:2] for one in found.cut]
     assert turned.cut[0][2] > 0
 
@@ -45,7 +45,7 @@ def test_the_result_is_the_same_in_another_order_and_the_network_stays():
     texts = [[one[k] for k in order] for one in (truth, green)]
     one = CutEdges(**SMALL)(scored, images, truth, green)
     other = CutEdges(**SMALL)(scored, images[order], *texts)
-    assert (one.result.cut, one.result.gap_after) == (other.result.cut, other.result.gap_after)
+    assert (one.result.cut, one.result.gap.after) == (other.result.cut, other.result.gap.after)
     assert all(torch.equal(one, before[name]) for name, one in scored.network.state_dict().items())
 
 
