@@ -150,7 +150,7 @@ class ShortcutRepair(ABC):
             raise IntaglioError(f"{self.name} gives numbers that are not finite; check the network's file")
         before_scores, after_scores = (self._scores(one, judging.pixels) for one in (own, after))
         weights = judging.contrast(LEAST)
-        before, after = (float((weights * one[:, target]).sum()) for one in (before_scores, after_scores))
+        first, last = (float((weights * one[:, target]).sum()) for one in (before_scores, after_scores))
         chance = chance_of_gap(before_scores[:, target], judging, self.seed)
         names = images.names
         result = RepairedClassifier(
@@ -159,7 +159,7 @@ class ShortcutRepair(ABC):
             names=tuple(names[order[int(k)]] for k in rows[halves == 1]),
             cells=tuple(judging.cells.tolist()), groups=tuple(together[halves == 1].tolist()),
             before=tuple(before_scores.argmax(1).tolist()), after=tuple(after_scores.argmax(1).tolist()),
-            gap=ShortcutGap(before, after, chance),
+            gap=ShortcutGap(first, last, chance),
             offset=found.offset, others=self._others(own, network, judging.pixels), cut=found.edges, share=found.share,
         )  # fmt: skip
         for warning in result.warnings:
