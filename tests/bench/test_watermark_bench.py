@@ -155,6 +155,13 @@ def test_a_crop_shows_the_middle_and_brightness_is_half_as_much_again():
     )
 
 
+def test_a_quick_bench_leaves_out_marks_that_learn_once_unless_they_are_named():
+    assert "wouaf" in WatermarkBench()._rows()
+    assert "wouaf" not in WatermarkBench(quick=True)._rows()
+    assert {*WatermarkBench()._rows()} - {*WatermarkBench(quick=True)._rows()} == {"wouaf"}
+    assert list(WatermarkBench(quick=True, marks=("wouaf",))._rows()) == ["wouaf"]
+
+
 def test_a_mark_that_is_not_there_is_told():
     with pytest.raises(BadInput, match="no mark called 'x'; choose from: dwt-dct"):
         WatermarkBench(marks=("x",))._rows()

@@ -38,9 +38,9 @@ class WatermarkBench:
     """
 
     quick: bool = False
-    """20 pictures and 40 keys; minutes in place of an hour."""
+    """20 pictures and 40 keys, without marks that learn once for a model; minutes in place of an hour."""
     marks: tuple[str, ...] = ()
-    """Marks to measure, by the names of methods; none takes all."""
+    """Marks to measure, by the names of methods; none takes all, but with --quick those that learn once for a model."""
     pictures: int = 100
     """Pictures of a row, 4 to 340, with --quick at most 20."""
     keys: int = 40
@@ -106,7 +106,8 @@ class WatermarkBench:
         if unknown := [name for name in self.marks if name not in known]:
             raise BadInput(f"there is no mark called {unknown[0]!r}; choose from: {', '.join(known)}")
         found = {}
-        for name in dict.fromkeys(self.marks or known):
+        every = [name for name in known if not (self.quick and type(default_method(VERB, name)).learns_once)]
+        for name in dict.fromkeys(self.marks or every):
             for words, settings in type(default_method(VERB, name)).bench.items():
                 found[f"{name} {words}".strip()] = default_method(VERB, name, **settings)
         return found
