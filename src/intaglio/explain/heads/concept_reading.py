@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from intaglio.errors import BadInput
 from intaglio.explain.heads.fitted_head import MOST_GROUPS, FittedHead, HeadExplanation, Places, most_of
-from intaglio.explain.heads.logistic_fits import chosen_logistic, weights_by_class
+from intaglio.explain.logistic_fits import chosen_logistic, weights_by_class
 from intaglio.explain.probe_scores import Codes
 
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)

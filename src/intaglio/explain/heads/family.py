@@ -12,12 +12,12 @@ from torch import Tensor
 
 from intaglio.errors import BadInput, require
 from intaglio.explain.heads.fitted_head import FittedHead, HeadExplanation, Places
-from intaglio.explain.heads.logistic_fits import chosen_logistic
 from intaglio.explain.heads.network_tuning import PLAIN, THROUGH, NetworkTuning
 from intaglio.explain.heads.place_features import place_features, places_name
 from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.heads.tuned_network import NetworkAnswers, TunedNetwork
 from intaglio.explain.kept_labels import LEAST, KeptLabels, check_parts, kept_labels
+from intaglio.explain.logistic_fits import chosen_logistic
 from intaglio.explain.picture_features import FeatureSource, LayerFeatures
 from intaglio.explain.probe_scores import Codes, folds_of
 from intaglio.images.image_set import ImageSet

@@ -22,8 +22,8 @@ from intaglio.explain.heads.concept_reading import (
     unit_centres,
 )
 from intaglio.explain.heads.fitted_head import Places
-from intaglio.explain.heads.logistic_fits import chosen_logistic, plain_weights
 from intaglio.explain.heads.place_features import layer_read, over_grid
+from intaglio.explain.logistic_fits import chosen_logistic, plain_weights
 from intaglio.explain.picture_features import FeatureSource, LayerFeatures
 from intaglio.explain.probe_scores import Codes
 from intaglio.learning.checkpoints import Checkpoints

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from intaglio.errors import BadInput
-from intaglio.explain.heads.logistic_fits import chosen_logistic
 from intaglio.explain.heads.methods.gated_places import GatedPlaces
+from intaglio.explain.logistic_fits import chosen_logistic
 
 SMALL = {"folds": 3, "strengths": (0.1,), "side": 2, "batch": 8, "steps": 10}
 BAD = {"decay": -1.0}

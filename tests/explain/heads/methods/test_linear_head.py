@@ -1,7 +1,7 @@
 import numpy as np
 
-from intaglio.explain.heads.logistic_fits import chosen_logistic
 from intaglio.explain.heads.methods.linear_head import LinearHead
+from intaglio.explain.logistic_fits import chosen_logistic
 
 SMALL = {"folds": 3, "strengths": (0.1,), "side": 2, "batch": 8}
 BAD = {"folds": 2}

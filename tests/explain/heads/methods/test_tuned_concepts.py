@@ -11,9 +11,9 @@ import explain_scenes
 import feature_scenes
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.explain.heads.concept_reading import concept_scores, kept_scores
-from intaglio.explain.heads.logistic_fits import chosen_logistic, plain_weights
 from intaglio.explain.heads.methods.tuned_concepts import TunedConcepts
 from intaglio.explain.heads.network_tuning import HEAD, PLAIN, THROUGH, beginning, kept_of
+from intaglio.explain.logistic_fits import chosen_logistic, plain_weights
 from intaglio.explain.picture_features import LayerFeatures, TabledFeatures
 from intaglio.images.image_set import ImageSet
 from intaglio.models.classifiers import load_classifier, new_classifier

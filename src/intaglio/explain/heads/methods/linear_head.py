@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from intaglio.explain.heads.family import Kind, ReadableHead
 from intaglio.explain.heads.fitted_head import MOST_GROUPS, FittedHead, HeadExplanation, Places, most_of
-from intaglio.explain.heads.logistic_fits import chosen_logistic, weights_by_class
+from intaglio.explain.logistic_fits import chosen_logistic, weights_by_class
 from intaglio.explain.probe_scores import Codes
 
 

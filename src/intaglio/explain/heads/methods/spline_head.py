@@ -13,7 +13,7 @@ from sklearn.preprocessing import SplineTransformer
 from intaglio.errors import BadInput, require
 from intaglio.explain.heads.family import Kind, ReadableHead
 from intaglio.explain.heads.fitted_head import FittedHead, HeadExplanation, Places, most_of
-from intaglio.explain.heads.logistic_fits import chosen_logistic, weights_by_class
+from intaglio.explain.logistic_fits import chosen_logistic, weights_by_class
 from intaglio.explain.probe_scores import Codes
 
 ROUNDING = 1e-9

@@ -2,27 +2,20 @@
 
 import copy
 import math
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from intaglio.errors import require
+from intaglio.explain.logistic_fits import fitted_logistic, plain_weights
 from intaglio.explain.repairs.family import Change, ShortcutRepair
 from intaglio.explain.repairs.shortcut_pictures import ShortcutPictures
 from intaglio.models.scored_network import ScoredClassifier
 from intaglio.runs.run import Run
-
-MOST_STEPS = 1000
-"""Steps of the fit, at most."""
-SMALLEST = 1e-8
-"""Deviation of a number below which it is not scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +42,13 @@ class LastLayer(ShortcutRepair):
     def changed(self, scored: ScoredClassifier, target: int, choosing: ShortcutPictures, run: Run, key: str) -> Change:
         """See the contract."""
         rows = self._features(scored, choosing, run, key).double().numpy()
-        mean, scale = rows.mean(0), rows.std(0)
-        scale = np.where(scale > SMALLEST, scale, 1.0)
-        sizes = np.bincount(choosing.cells)[choosing.cells]
-        head = LogisticRegression(C=self.strength, max_iter=MOST_STEPS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a fit of so many steps serves
-            weights = len(rows) / len(np.unique(choosing.cells)) / sizes
-            head.fit((rows - mean) / scale, choosing.truth, sample_weight=weights)
-        slopes, base = head.coef_, head.intercept_
-        if len(slopes) == 1:  # of two classes scikit-learn gives the second's lead over the first
-            slopes, base = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-base, base]) / 2
-        slopes = slopes / scale
+        weights = len(rows) / len(np.unique(choosing.cells)) / np.bincount(choosing.cells)[choosing.cells]
+        slopes, biases = plain_weights(fitted_logistic(rows, choosing.truth, self.strength, weights=weights))
         network = copy.deepcopy(scored.network)
         layer = cast(nn.Linear, network.heads[scored.head])
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(slopes))
-            layer.bias.copy_(torch.from_numpy(base - slopes @ mean))
+            layer.bias.copy_(torch.from_numpy(biases))
         for number in range(len(choosing.pixels.split(self.batch))):
             run.drop_state(f"features-{number}")
         return Change(network)

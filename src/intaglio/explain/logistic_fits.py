@@ -44,23 +44,31 @@ def chosen_logistic(
         folds = folds_of(truth, groups, FOLDS, seed)
         scores = [_score(features, truth, folds, one, centred) for one in strengths]
         best = strengths[int(np.argmax(scores))]
-    return _fitted(features, truth, best, centred)
+    return fitted_logistic(features, truth, best, centred=centred)
 
 
 def _score(features: ndarray, truth: Codes, folds: Codes, strength: float, centred: bool) -> float:
     found = np.zeros(len(truth), np.int64)
     for fold in np.unique(folds):
         out = folds == fold
-        found[out] = _fitted(features[~out], truth[~out], strength, centred).predict(features[out])
+        found[out] = fitted_logistic(features[~out], truth[~out], strength, centred=centred).predict(features[out])
     return balanced_accuracy(truth, found)
 
 
-def _fitted(features: ndarray, truth: Codes, strength: float, centred: bool) -> Any:
-    head = LogisticRegression(C=strength, class_weight="balanced", max_iter=MOST_STEPS)
+def fitted_logistic(
+    features: Float[ndarray, "m d"],
+    truth: Codes,
+    strength: float,
+    *,
+    centred: bool = True,
+    weights: Float[ndarray, "m"] | None = None,
+) -> Any:
+    """A scikit-learn pipeline, scaler and regression, of one strength; classes count alike, or pictures by weights."""
+    head = LogisticRegression(C=strength, class_weight="balanced" if weights is None else None, max_iter=MOST_STEPS)
     pipeline = make_pipeline(StandardScaler(with_mean=centred), head)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit of so many steps serves
-        return pipeline.fit(features, truth)
+        return pipeline.fit(features, truth, logisticregression__sample_weight=weights)
 
 
 def weights_by_class(head: LogisticRegression) -> Float[ndarray, "k d"]:
