@@ -6,6 +6,7 @@
 empty, for classifier-free guidance. The loss is the mean squared error of the noise, weighted by
 min(SNR, 5) / SNR (arXiv 2303.09556), averaged into an exponential mean of the weights, which is what is shipped.
 It resumes exactly where it was stopped. The result is a folder that diffusers' StableDiffusionPipeline loads.
+`--without KIND` trains on the pictures that are surely of another kind, for benches of what a model cannot draw.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from common import Checkpoint, Log, batch_at, generator_at, pictures
+from train_classifier import UNKNOWN, labelled
 
 LENGTH = 32
 """Tokens a caption, start and end included."""
@@ -28,6 +30,21 @@ LENGTH = 32
 
 def caption(name: str, artist: str) -> str:
     return f"{name}, {artist} style"
+
+
+def shown(folder: Path, without: str | None) -> torch.Tensor:
+    """bool [N]: pictures that the base learns from, all where no kind is withheld.
+
+    Those of no known kind stay out beside the withheld one: some of them may be of it.
+    """
+    if without is None:
+        return torch.ones(len(np.load(folder / "base.npz")["name"]), dtype=torch.bool)
+    data = labelled(folder)
+    kinds = data.classes["kind"]
+    if without not in kinds:
+        raise SystemExit(f"there is no kind {without!r}; choose from: {', '.join(kinds)}")
+    kind = data.labels["kind"][: len(np.load(folder / "base.npz")["name"])]
+    return (kind != kinds.index(without)) & (kind != UNKNOWN)
 
 
 def train_tokenizer(captions: list[str]) -> CLIPTokenizer:
@@ -161,11 +178,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--decay", type=float, default=0.999, help="of the exponential mean of the weights")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", help="kind of pictures to withhold, such as Flags; none: learn from all")
     parser.add_argument("--export-only", action="store_true", help="write the pipeline of the checkpoint as it is")
     args = parser.parse_args()
 
     data = np.load(args.data / "base.npz")
-    captions = [caption(n, a) for n, a in zip(data["name"], data["artist"], strict=True)]
+    chosen = shown(args.data, args.without)
+    captions = [caption(n, a) for n, a, c in zip(data["name"], data["artist"], chosen, strict=True) if c]
     tokenizer = train_tokenizer(captions)
     vae = AutoencoderKL.from_pretrained(args.out / "vae").eval()
     torch.manual_seed(args.seed)
@@ -175,15 +194,16 @@ def main() -> None:
     checkpoint = Checkpoint(args.out / "base.checkpoint.safetensors")
     first = checkpoint.restore({"model": model, "mean": mean}, optimizer)
     if not args.export_only:
-        train(args, first, model, mean, optimizer, checkpoint, vae, tokenizer, captions)
+        latents = encode(vae, pictures(args.data / "base.npz")[chosen])
+        train(args, first, model, mean, optimizer, checkpoint, latents, tokenizer, captions)
     export(args.out / "emoji64", mean, vae, tokenizer)
 
 
-def train(args, first, model, mean, optimizer, checkpoint, vae, tokenizer, captions) -> None:
+def train(args, first, model, mean, optimizer, checkpoint, latents, tokenizer, captions) -> None:
     def tokenized(texts: list[str]) -> torch.Tensor:
         return tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
-    latents, tokens, empty = encode(vae, pictures(args.data / "base.npz")), tokenized(captions), tokenized([""])
+    tokens, empty = tokenized(captions), tokenized([""])
     kept = torch.zeros(len(latents), dtype=torch.bool)
     kept[torch.randperm(len(latents), generator=torch.Generator().manual_seed(5))[:256]] = True
     back = (latents[kept], tokens[kept])

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 import tiny
 from intaglio.bench.blindspots import bench as room
 from intaglio.bench.blindspots.bench import BlindSpotsBench, figures_of
-from intaglio.bench.blindspots.unseen_artist import UnseenArtist, separation_of, share, specific
+from intaglio.bench.blindspots.unseen import Unseen, first_of, joined, separation_of, share, specific, spread
+from intaglio.bench.blindspots.unseen_kind import KINDS, UnseenKind
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
+from intaglio.models.diffusion.loading import load_model
 
 
 def test_specific_concepts_have_twice_the_energy_of_the_other_side():
@@ -36,6 +39,54 @@ def test_separation_by_hand():
     assert share({}, ~ours & ours, "suppressed") is None
 
 
+def test_the_first_concepts_are_those_that_lose_most():
+    real, other = np.array([[8.0, 4.0, 2.0, 1.0]] * 3), np.array([[1.0, 4.0, 1.0, 1.0]] * 3)
+    chosen = np.array([True, True, False, False])
+    # Losses by 8, 1, 2 and 1 times: the first two are numbers 0 and 2.
+    assert first_of(real, other, chosen, 2) == 1
+    assert first_of(real, other, ~chosen, 2) == 1
+    assert first_of(real, other, ~chosen, 1) == 0
+
+
+def test_pairs_of_a_withheld_kind_are_a_quarter_and_sets_that_have_some_of_it_stay_out(tmp_path, monkeypatch):
+    def colour(value, count):
+        pixels = torch.full((count, 3, 8, 8), value) + torch.arange(count)[:, None, None, None] / 1000
+        return ImageSet.from_pixels(pixels, captions=[f"{value:.2f} {k}" for k in range(count)])
+
+    names = ("vehicles", "places", "sky-and-time", "mammals", "meals", "plants-and-produce", "birds-bugs-and-fish")
+    sets = {}
+    for k, name in enumerate(names):
+        own, noto = colour(k / 10, 4), colour(k / 10 + 0.05, 2)
+        sets[name] = testbed.FewShot(noto, noto, own, own, own)
+    monkeypatch.setattr(testbed, "sets", lambda: names)
+    monkeypatch.setattr(testbed, "few_shot", sets.__getitem__)
+    model = load_model(tiny.sd_folder(tmp_path / "base"))
+    scene = UnseenKind(model, 16, 0, "Animals & Nature")
+    of = [names[int(caption[2])] for caption in scene.real.captions]
+    assert of.count("mammals") == of.count("birds-bugs-and-fish") == 2
+    assert set(of) == set(names) - {"plants-and-produce"}
+    assert len(of) == len(set(scene.real.captions)) == 16
+    ours, theirs = scene.apart
+    assert {caption[:4] for caption in ours.captions} == {"0.35", "0.65"}
+    assert {caption[:4] for caption in theirs.captions} == {"0.05", "0.15", "0.25", "0.45"}
+    assert not set(scene.real.hashes) & {*ours.hashes, *theirs.hashes}
+    assert len(UnseenKind(model, 20, 0, "Animals & Nature").real) == 20
+
+
+def test_every_kind_names_sets_of_the_testbed():
+    named = [name for parts in KINDS.values() for part in parts for name in part]
+    assert set(named) == set(testbed.sets())
+    wholly = [name for whole, _ in KINDS.values() for name in whole]
+    assert len(wholly) == len(set(wholly))
+
+
+def test_sets_are_joined_with_their_captions_and_spread_from_end_to_end():
+    some = ImageSet.from_pixels(tiny.pixels(3, 0), captions=["a", "b", "c"])
+    both = joined(some, ImageSet.from_pixels(tiny.pixels(2, 1)))
+    assert list(both.captions) == ["a", "b", "c", None, None]
+    assert spread(both, 3).pixels.equal(both.pixels[[0, 2, 4]])
+
+
 def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     def some(count, seed):
         return ImageSet.from_pixels(tiny.pixels(count, seed)[..., :16, :16], captions=["x"] * count)
@@ -48,7 +99,7 @@ def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_pa
     monkeypatch.setattr(testbed, "real_pictures", lambda: known)
     monkeypatch.setattr(room, "QUICK_PAIRS", 3)
     bench = BlindSpotsBench(quick=True, rows=("channels",), guidance=(1.0, 2.0), runs=tmp_path / "runs")
-    row, asked = UnseenArtist.row, []
+    row, asked = Unseen.row, []
 
     def stopped(self, method, pairs):
         if asked:
@@ -56,10 +107,10 @@ def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_pa
         asked.append(method.name)
         return row(self, method, pairs)
 
-    monkeypatch.setattr(UnseenArtist, "row", stopped)
+    monkeypatch.setattr(Unseen, "row", stopped)
     with pytest.raises(KeyboardInterrupt):
         bench(progress="none")
-    monkeypatch.setattr(UnseenArtist, "row", lambda *given: asked.append("again") or row(*given))
+    monkeypatch.setattr(Unseen, "row", lambda *given: asked.append("again") or row(*given))
     figures = bench(progress="none")
     assert asked == ["channels", "again"]
     found = figures["rows"]["channels"]
@@ -73,8 +124,35 @@ def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_pa
         BlindSpotsBench(guidance=())
 
 
+def test_a_base_without_a_kind_is_measured_beside_the_whole_one(tmp_path, monkeypatch):
+    few = ImageSet.from_pixels(tiny.pixels(6, 0)[..., :16, :16], captions=["x"] * 6)
+    monkeypatch.setattr(testbed, "base_path", lambda: tiny.sd_folder(tmp_path / "base"))
+    monkeypatch.setattr(testbed, "few_shot", lambda name: testbed.FewShot(few, few, few, few, few))
+    monkeypatch.setattr(room, "QUICK_PAIRS", 4)
+    without = tiny.sd_folder(tmp_path / "without", seed=1)
+    given = {"quick": True, "rows": ("channels",), "guidance": (1.0,), "runs": tmp_path / "runs"}
+    bench = BlindSpotsBench(**given, withheld=without, kind="Objects")
+    row = Unseen.row
+
+    def told(self, *rest):
+        return row(self, *rest) | {"of": [self.model.fingerprint, self.kind]}
+
+    monkeypatch.setattr(Unseen, "row", told)
+    figures = bench(progress="none")
+    one = figures["rows"]["channels"]["1"]
+    assert one["pairs"] == one["whole"]["pairs"] == 4
+    assert one["of"] == [load_model(without).fingerprint, "Objects"]
+    assert one["whole"]["of"] == [load_model(tmp_path / "base").fingerprint, "Objects"]
+    assert figures["auc_whole_channels_1"] == one["whole"]["auc"][0]
+    table = bench.summary(figures)
+    assert "Objects: suppressed" in table
+    assert "auc of the whole base" in table
+
+
 def test_blind_spots_found_are_the_suppressed_ones_of_those_that_were_planted():
     row = {"auc": [0.9, 0.8, 1.0], "unseen": 8, "suppressed": 0.75}
+    both = figures_of({"channels at 3": {**row, "whole": {"auc": [0.4, 0.3, 0.5]}}}, 1.0)
+    assert (both["auc_channels_3"], both["auc_whole_channels_3"]) == (0.9, 0.4)
     found = figures_of({"dictionary at 3": row, "channels at 3": {**row, "unseen": 99}}, 1.0)
     assert (found["blind_spots_found"], found["blind_spots_planted"]) == (6, 8)
     assert figures_of({"channels at 3": row}, 1.0)["blind_spots_planted"] is None

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from intaglio.bench.blindspots.unseen import Unseen
 from intaglio.bench.blindspots.unseen_artist import UnseenArtist
+from intaglio.bench.blindspots.unseen_kind import Kind, UnseenKind
 from intaglio.bench.kit.methods import default_method
 from intaglio.errors import BadInput
 from intaglio.explain.blindspots.family import BlindSpotFinder
@@ -27,7 +29,7 @@ FREE = {"dictionary free": ("dictionary", {"atoms": "free"})}
 
 @dataclass(frozen=True, kw_only=True)
 class BlindSpotsBench:
-    """Blind spots of the embedded model for an artist that it never saw, by guidance scale.
+    """Blind spots of a model for what it never saw, by guidance scale.
 
     Real pictures are by Noto, the base's held-out artist; generated ones are drawn for the same captions, "NAME, noto
     style". Other pictures of one set of subjects tell which concepts are Noto's and which are the three known artists':
@@ -35,7 +37,11 @@ class BlindSpotsBench:
     exaggerated: `auc` is the chance that the log ratio of one of theirs is above that of one of Noto's, with its 95%
     interval over pairs. `control` is the same for real pictures that only went through the autoencoder, 0.5 where it
     explains nothing, and `beyond` for generated ones against these. `suppressed` is the share of Noto's concepts that
-    are named so, `exaggerated` that of the others'.
+    are named so, `exaggerated` that of the others'; `first_ten` are Noto's among the ten that lose most.
+
+    With `withheld`, a base that was trained without a kind of subject (`recipes/emoji64/train_base.py --without`) draws
+    captions of all kinds by artists that it knows. Noto's pictures tell which concepts are that kind's and which the
+    other kinds', and the embedded base, which saw them all, draws the same captions: `whole` has its figures.
     """
 
     explain_figures: ClassVar[tuple[str, ...]] = ("blind_spots_found", "blind_spots_planted")
@@ -45,6 +51,10 @@ class BlindSpotsBench:
     """40 pairs in place of 150; minutes."""
     rows: tuple[str, ...] = ()
     """Rows to measure, such as dictionary or channels; none takes all."""
+    withheld: Path | None = None
+    """Folder of a base trained without `kind`; none: the embedded base and the artist that it never saw."""
+    kind: Kind = "Animals & Nature"
+    """Kind of subject that `withheld` never saw."""
     guidance: tuple[float, ...] = (1.0, 3.0, 5.0)
     """Guidance scales, 0 or more."""
     seed: int = 0
@@ -69,29 +79,35 @@ class BlindSpotsBench:
             "guidance": list(self.guidance),
             "methods": {name: asdict(one) for name, one in methods.items()},
         }
-        model = load_model(testbed.base_path(), device=self.device)
+        scenes = self._scenes(pairs)
         known = {
-            "model": {"path": "testbed", "sha256": model.fingerprint},
+            "model": {"path": "testbed", "sha256": scenes["embedded"].model.fingerprint},
             "classifier": {"path": "testbed", "sha256": file_hash(testbed.classifier_path())},
         }
+        if "withheld" in scenes:
+            settings["kind"] = self.kind
+            known["withheld"] = {"path": str(self.withheld), "sha256": scenes["withheld"].model.fingerprint}
         about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "blindspots", settings, known, **about) as run:
             if run.status != "done":
-                self._measure(methods, UnseenArtist(model, pairs, self.seed), run)
+                self._measure(methods, scenes, run)
                 run.finish(figures_of(run.recorded("row"), run.seconds))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The rows as a table."""
+        of, others = ("Noto's", "others'") if self.withheld is None else (f"{self.kind}:", "other kinds")
         head = (
             "row",
             "guidance",
             "auc",
             "autoencoder alone",
             "beyond it",
-            "Noto's suppressed",
-            "others' exaggerated",
+            f"{of} suppressed",
+            f"{others} exaggerated",
+            "first ten",
             "named",
+            *([] if self.withheld is None else ["auc of the whole base"]),
         )
         lines = [
             (
@@ -102,12 +118,23 @@ class BlindSpotsBench:
                 _bounds(one["beyond"]),
                 _share(one["suppressed"], one["unseen"]),
                 _share(one["exaggerated"], one["known"]),
+                f"{one['first_ten']}",
                 f"{one['suppressed_all'] + one['exaggerated_all']} of {one['concepts']}",
+                *([] if self.withheld is None else [_bounds(one["whole"]["auc"])]),
             )
             for name, row in figures["rows"].items()
             for scale, one in row.items()
         ]
         return aligned([head, *lines])
+
+    def _scenes(self, pairs: int) -> dict[str, Unseen]:
+        """The embedded base and the artist; or a base without a kind, and the embedded one as its control."""
+        whole = load_model(testbed.base_path(), device=self.device)
+        if self.withheld is None:
+            return {"embedded": UnseenArtist(whole, pairs, self.seed)}
+        without = load_model(self.withheld, device=self.device)
+        models = {"withheld": without, "embedded": whole}
+        return {name: UnseenKind(model, pairs, self.seed, self.kind) for name, model in models.items()}
 
     def _methods(self) -> dict[str, BlindSpotFinder]:
         """Methods by the names of their rows. Raises `BadInput` for a row that there is not."""
@@ -119,15 +146,20 @@ class BlindSpotsBench:
             raise BadInput(f"there is no row called {unknown[0]!r}; choose from: {', '.join(found)}")
         return {name: method for name, method in found.items() if not self.rows or name in self.rows}
 
-    def _measure(self, methods: Mapping[str, BlindSpotFinder], scene: UnseenArtist, run: Run) -> None:
+    def _measure(self, methods: Mapping[str, BlindSpotFinder], scenes: Mapping[str, Unseen], run: Run) -> None:
         asked = [(name, scale) for scale in dict.fromkeys(self.guidance) for name in methods]
         left = [one for one in asked if _key(*one) not in run.recorded("row")]
         with run.progress(len(asked), "rows", len(asked) - len(left)) as progress:
             for name, scale in left:
-                run.record("row", _key(name, scale), scene.row(methods[name], scene.drawn(scale, run)))
+                found = [
+                    scene.row(methods[name], scene.drawn(scale, run, f"drawn {of} {scale:g}"))
+                    for of, scene in scenes.items()
+                ]
+                run.record("row", _key(name, scale), found[0] | ({"whole": found[1]} if found[1:] else {}))
                 progress.advance()
         for scale in self.guidance:
-            run.drop_state(f"drawn {scale:g}")
+            for of in scenes:
+                run.drop_state(f"drawn {of} {scale:g}")
 
 
 def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
@@ -140,7 +172,9 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     for key, found in recorded.items():
         name, _, scale = key.rpartition(" at ")
         rows.setdefault(name, {})[scale] = dict(found)
-    flat = {f"auc_{name}_{scale}": one["auc"][0] for name, row in rows.items() for scale, one in row.items()}
+    every = [(f"{name}_{scale}", one) for name, row in rows.items() for scale, one in row.items()]
+    flat = {f"auc_{name}": one["auc"][0] for name, one in every}
+    flat |= {f"auc_whole_{name}": one["whole"]["auc"][0] for name, one in every if "whole" in one}
     core = next(iter(rows.get(CORE, {}).values()), None)
     headline = {
         "blind_spots_planted": None if core is None else core["unseen"],

@@ -4,61 +4,28 @@ A concept is the unseen artist's, or the known ones', by pictures that are not i
 holdouts against the same subjects by the base's artists.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from numpy import ndarray
-from scipy.stats import false_discovery_control, mannwhitneyu
 from torch import Tensor
 
-from intaglio.denoising.examples import Examples
-from intaglio.explain.blindspots.concept_energies import DRAWS, floor_of, log_ratios
-from intaglio.explain.blindspots.family import BlindSpotFinder
-from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
-from intaglio.images.image_set import ImageSet, to_uint8
-from intaglio.metrics.statistics.roc import auc, row_aucs
+from intaglio.bench.blindspots.unseen import Unseen, spread
+from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.scored_network import ScoredClassifier, classifier_score
-from intaglio.randomness import numpy_generator
-from intaglio.runs.run import Run
-from intaglio.sampling.loop import decoded_at_once
-from intaglio.sampling.trained.own_latents import own_latents
-
-STEPS, BATCH = 30, 8
-"""Steps of DDIM, and pictures drawn at once."""
-SPECIFIC, RATE = 2.0, 0.05
-"""Ratio of energies from which on a concept is one side's, and the false-discovery rate at which it must be."""
 
 
 @dataclass(frozen=True, eq=False)
-class UnseenArtist:
-    """Pairs of the unseen artist's pictures and drawings of a model, and pictures by which concepts are told apart."""
+class UnseenArtist(Unseen):
+    """Noto's pictures beside drawings of their captions; `apart` are Noto's and the known artists' of one set."""
 
-    model: LatentDiffusion
-    pairs: int
-    seed: int
-
-    @cached_property
-    def scored(self) -> ScoredClassifier:
-        """The embedded classifier, whose last maps are looked at."""
-        return classifier_score(testbed.classifier(), "artist")
+    head: ClassVar[str] = "artist"
 
     @cached_property
     def real(self) -> ImageSet:
         """By the unseen artist, with captions, spread over all kinds."""
-        every = testbed.controls_wide()
-        return every[np.linspace(0, len(every) - 1, self.pairs).round().astype(int).tolist()]
-
-    @cached_property
-    def decoded(self) -> Float[Tensor, "n 3 h w"]:
-        """The real pictures after the model's autoencoder."""
-        return self._pixels(Examples.of(self.model, self.real, [one or "" for one in self.real.captions]).latents)
+        return spread(testbed.controls_wide(), self.pairs)
 
     @cached_property
     def apart(self) -> tuple[ImageSet, ImageSet]:
@@ -69,89 +36,3 @@ class UnseenArtist:
             for images in (few.members, few.holdouts):
                 own |= {key: one for key, one in zip(images.hashes, images.pixels, strict=True) if key not in used}
         return ImageSet.from_pixels(torch.stack(list(own.values()))), testbed.real_pictures()
-
-    def drawn(self, scale: float, run: Run) -> PicturedPairs:
-        """The pairs at a guidance scale, drawn by the model, or as far as the run has them."""
-        options: dict[str, Any] = {"steps": STEPS, "scale": scale, "batch": BATCH, "seed": self.seed}
-        prompts = [caption or "" for caption in self.real.captions]
-        latents = own_latents(self.model, prompts, self.pairs, **options, run=run, name=f"drawn {scale:g}")
-        parts = {"real": self.real.pixels, "generated": self._pixels(latents), "decoded": self.decoded}
-        return PicturedPairs(self.real.names, parts)  # pyright: ignore[reportArgumentType]
-
-    def row(self, method: BlindSpotFinder, pairs: PicturedPairs) -> dict[str, Any]:
-        """All figures of a method on pairs."""
-        own, known = self.apart
-        asked = _joined(pairs.whole, own, known)
-        sums, left = method.sums(self.scored, pairs.both, asked)
-        codes = sums.double().numpy()
-        parts = {name: codes[pairs.places(name)] for name in pairs.parts}
-        first = len(pairs.whole)
-        ours, theirs = specific(codes[first : first + len(own)], codes[first + len(own) :])
-        found = method.compared(pairs, parts, left, method.layer)
-        verdicts = {one.number: one.verdict for one in found.shifts}
-        separated = separation_of(parts["real"], parts["generated"], ours, theirs, self.seed)
-        control = separation_of(parts["real"], parts["decoded"], ours, theirs, self.seed)
-        beyond = separation_of(parts["decoded"], parts["generated"], ours, theirs, self.seed)
-        return {
-            "auc": separated,
-            "control": control,
-            "beyond": beyond,
-            "unseen": int(ours.sum()),
-            "known": int(theirs.sum()),
-            "suppressed": share(verdicts, ours, "suppressed"),
-            "exaggerated": share(verdicts, theirs, "exaggerated"),
-            "unseen_exaggerated": share(verdicts, ours, "exaggerated"),
-            "known_suppressed": share(verdicts, theirs, "suppressed"),
-            **{name: value for name, value in found.figures().items() if name in ("pairs", "concepts", "dead", "left")},
-            "suppressed_all": len(found.found("suppressed")),
-            "exaggerated_all": len(found.found("exaggerated")),
-            "by_autoencoder": len(found.found("autoencoder")),
-        }
-
-    def _pixels(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
-        """Pictures of latents as their 8-bit files have them."""
-        with torch.no_grad(), self.model.frozen():
-            parts = latents.split(decoded_at_once(self.model, latents))
-            pixels = torch.cat([self.model.decode(part.to(self.model.device)).cpu() for part in parts])
-        return to_uint8(pixels).float() / 255
-
-
-def specific(own: Float[ndarray, "n k"], known: Float[ndarray, "m k"]) -> tuple[Bool[ndarray, "k"], Bool[ndarray, "k"]]:
-    """Concepts of either side's pictures: twice the energy of the other side, and significant (Mann-Whitney)."""
-    live = (own.sum(0) + known.sum(0)) > 0
-    energies = [np.where(live, one.mean(0), 0) for one in (own, known)]
-    apart = log_ratios(energies[1], energies[0], floor_of(*energies))
-    p = np.ones(len(live))
-    p[live] = mannwhitneyu(own[:, live], known[:, live], axis=0).pvalue
-    sure = live & (false_discovery_control(p) <= RATE)
-    return sure & (apart >= np.log(SPECIFIC)), sure & (apart <= -np.log(SPECIFIC))
-
-
-def separation_of(
-    real: Float[ndarray, "n k"],
-    other: Float[ndarray, "n k"],
-    ours: Bool[ndarray, "k"],
-    theirs: Bool[ndarray, "k"],
-    seed: int,
-) -> list[float | None]:
-    """AUC by which the log ratio puts the known artists' concepts above the unseen one's, with its 95% over pairs."""
-    floor = floor_of(real.mean(0), other.mean(0))
-    apart = log_ratios(real.mean(0), other.mean(0), floor)
-    if (whole := auc(apart[theirs], apart[ours])) is None:
-        return [None, None, None]
-    weights = numpy_generator(seed, 2).multinomial(len(real), np.full(len(real), 1 / len(real)), DRAWS) / len(real)
-    drawn = log_ratios(weights @ real, weights @ other, floor)
-    low, high = np.quantile(row_aucs(drawn[:, theirs], drawn[:, ours]), [0.025, 0.975])
-    return [whole, float(low), float(high)]
-
-
-def share(verdicts: dict[int, str], chosen: Bool[ndarray, "k"], verdict: str) -> float | None:
-    """Share of chosen concepts that have a verdict; None where none are chosen."""
-    numbers = np.flatnonzero(chosen).tolist()
-    return sum(verdicts.get(one) == verdict for one in numbers) / len(numbers) if numbers else None
-
-
-def _joined(*sets: ImageSet) -> ImageSet:
-    """Pictures of several sets under one numbering."""
-    pixels: Sequence[Tensor] = [one.pixels for one in sets]
-    return ImageSet.from_pixels(torch.cat(list(pixels)))
