@@ -12,7 +12,7 @@ from intaglio.errors import BadInput
 from intaglio.explain.methods.grad_cam import GradCAM
 from intaglio.explain.methods.occlusion import HiddenSquares
 from intaglio.models.classifiers import save_classifier
-from intaglio.models.image_classification import load_scored
+from intaglio.models.image_classification import load_scored, network_side
 from intaglio.models.scored_network import classifier_score
 
 
@@ -43,6 +43,25 @@ def test_scores_by_hand():
         torch.testing.assert_close(classifier_score(net, "kind", "probability").score(pixels, target), p[:, target])
     assert classifier_score(net, "kind").hash != classifier_score(net, "artist").hash
     assert untrained().layers[-2:] == ("stages.1", "stages")
+
+
+@pytest.mark.parametrize(
+    ("prepared", "side"),
+    [
+        ({"size": {"height": 48, "width": 32}}, 32),
+        ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": 192}, 192),
+        ({"size": {"shortest_edge": 256}, "crop_size": 192}, 256),
+        ({"size": 40}, 40),
+        ({"do_resize": False}, 64),
+        (None, 224),
+    ],
+)
+def test_pictures_are_as_large_as_a_network_prepares_them(tmp_path, prepared, side):
+    if prepared is not None:
+        rest = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(prepared | rest))
+    assert network_side(tmp_path) == side
+    assert network_side(tmp_path / "net.safetensors") == 64
 
 
 def test_a_resnet_of_transformers_gives_its_own_logits_and_maps(tmp_path, pixels):

@@ -45,7 +45,7 @@ class Explain(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         scored, network = self.load_network(self.device)
         target = None if self.target is None else class_place(self.target, scored)
         self._method.check(scored)
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         plan = explain_plan(self._method, scored, len(images))
         if self.dry_run and self.ends_with(plan):
             return 0

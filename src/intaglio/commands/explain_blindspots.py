@@ -90,7 +90,7 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
         scored, network = self.read_network(self.device)
         scored.check_layers()
         model = self._model()
-        side = self.resolution if model is None else model.resolution
+        side = self.side if model is None else model.resolution
         images = self.load_pictures(self.images, side)
         generated = None if self.generated is None else self.load_pictures(self.generated, side)
         drawing = self._drawing(model, images, generated)
@@ -117,7 +117,7 @@ class ExplainBlindSpots(ReadsNetwork, DryRun, InRun, ReadsPictures, ModelAndLoRA
             "guidance": drawing.scale,
             "steps": drawing.steps,
             "labels": labels,
-            "resolution": self.resolution,
+            "resolution": self.side,
         }
         with self.open_run("explain", f"blindspots-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")

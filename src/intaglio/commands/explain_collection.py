@@ -63,13 +63,13 @@ class ExplainCollection(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M])
         from intaglio.explain.collection.cost import collection_plan
         from intaglio.explain.collection.result import CollectionMap
 
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         source, known = self.feature_source(images, self.device)
         columns = self._columns(images)
         plan = collection_plan(self._method, source, images, self.device)
         if self.dry_run and self.ends_with(plan):
             return 0
-        settings = {**asdict(cast(Any, self.method)), "layer": self.layer, "resolution": self.resolution}
+        settings = {**asdict(cast(Any, self.method)), "layer": self.layer, "resolution": self.side}
         known |= {"images": described(self.images, images.fingerprint), "captions": _captions(images), **self._tables()}
         with self.open_run("explain", f"collection-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")

@@ -40,7 +40,7 @@ class ExplainConcepts(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M])
         from intaglio.explain.concepts.result import Concepts
 
         scored, network = self.load_network(self.device)
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         called = scored.called(images.pixels).bincount()
         target = int(called.argmax()) if self.target is None else class_place(self.target, scored)
         plan = concepts_plan(self._method, scored, len(images))

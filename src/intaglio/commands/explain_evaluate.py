@@ -81,7 +81,7 @@ class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
 
         scored, network = self.load_network(self.device)
         rows = self._rows(scored)
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         trials = self._trials(scored, images)
         plan = evaluation_plan(list(rows.values()), trials)
         if self.dry_run and self.ends_with(plan):
@@ -113,7 +113,7 @@ class ExplainEvaluate(ScoresByNetwork, DryRun, InRun, ReadsPictures):
         names = list(every) if "all" in self.methods else list(self.methods) or quick
         ends = scored.stage_ends
         layers = self.layers or tuple(dict.fromkeys((ends[(len(ends) - 1) // 2], ends[-1]))) if ends else ()
-        kernel = min(2 * (self.resolution // 8) + 1, MOST) if self.smooth is None else self.smooth
+        kernel = min(2 * (self.side // 8) + 1, MOST) if self.smooth is None else self.smooth
         rows = rows_of({name: every[name] for name in names}, layers, kernel)
         for method in rows.values():
             method.check(scored)

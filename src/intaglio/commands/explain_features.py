@@ -9,6 +9,7 @@ import tyro
 from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
+from intaglio.commands.kit.picture_sides import check_resolution, picture_side
 from intaglio.errors import BadInput
 from intaglio.printable import aligned, one_line
 
@@ -50,14 +51,14 @@ class ExplainFeatures(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     an image classifier, or a TorchScript file; none takes the encoder of --similarity."""
     similarity: str = "embedded"
     """For the method network: the encoder, embedded or the path of a local one, as in intaglio extract."""
-    resolution: int = 64
-    """Pixels of a side to which pictures are read, from 16, where no model is asked that has its own."""
+    resolution: int | None = None
+    """Pixels of a side to which pictures are read, from 16; none takes the model's own, those that --network prepares
+    pictures to, or 64. A model always has its own."""
     keep_features: bool = False
     """Write all features to features.safetensors in the run's folder, a tensor [n, d] a cell."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_early(self) -> None:
         """Raises `BadInput` for a network that is not there, and for inputs that exclude each other."""
@@ -82,7 +83,7 @@ class ExplainFeatures(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
         networks, known = self._networks()
         self._method.check(networks)
-        side = self.resolution if networks.model is None else networks.model.resolution
+        side = picture_side(self.resolution, self.network) if networks.model is None else networks.model.resolution
         images = self.load_pictures(self.images, side)
         texts, groups = self._texts(list(images.names))
         plan = features_plan(self._method, networks, images, self._method.kept(texts, groups))
@@ -129,7 +130,7 @@ class ExplainFeatures(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         if self.network is not None:
             from intaglio.models.image_classification import load_scored, network_hash
 
-            scored = load_scored(self.network, side=self.resolution, device=self.device)
+            scored = load_scored(self.network, side=picture_side(self.resolution, self.network), device=self.device)
             scored.check_layers()
             return ProbedNetworks(scored=scored), {"network": described(self.network, network_hash(self.network))}
         from intaglio.metrics.similarity.measures import Embedding, load_similarity

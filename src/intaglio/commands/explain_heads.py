@@ -66,7 +66,7 @@ class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Gen
         from intaglio.explain.heads.tuned_network import NETWORK_FILE
         from intaglio.files import file_hash
 
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         source, known = self.feature_source(images, self.device)
         column, texts, groups = self.label_texts(list(images.names))
         plan = heads_plan(self._method, source, images, self._method.kept(column, texts, groups))

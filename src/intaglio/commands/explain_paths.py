@@ -44,7 +44,7 @@ class ExplainPaths(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         from intaglio.explain.paths.result import FILE, GRAPH, TABLE, ClassGraph
 
         scored, network = self.load_network(self.device)
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         called = scored.called(images.pixels).bincount()
         target = int(called.argmax()) if self.target is None else class_place(self.target, scored)
         plan = paths_plan(self._method, scored, int(called[target]) if target < len(called) else 0)

@@ -66,7 +66,7 @@ class ExplainRepair(ScoresByNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
 
         scored, network = self.load_network(self.device)
         own = own_classifier(scored)
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         truth, shortcut, groups = self._texts(images.names, own.head)
         rows, _, _ = self._method.told(own, images, truth, shortcut, self.shortcut)  # before a run is made
         plan = repair_plan(self._method, own, len(rows))
@@ -75,7 +75,7 @@ class ExplainRepair(ScoresByNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         known = {"network": network, "images": described(self.images, images.fingerprint)}
         known |= {"labels": described(self.labels, file_hash(self.labels))}
         columns = {"column": self.column or own.head, "shortcut": self.shortcut, "group": self.group}
-        about = {"head": own.head, "score": self.score, "resolution": self.resolution, **columns}
+        about = {"head": own.head, "score": self.score, "resolution": self.side, **columns}
         settings = {**asdict(cast(Any, self.method)), **about}
         with self.open_run("explain", f"repair-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")

@@ -10,6 +10,7 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.label_inputs import ReadsLabels
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.printable import aligned, one_line
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class ExplainSelectors(ReadsLabels, DryRun, InRun, ReadsPictures, Generic[M]):
     """Pixels of a side to which pictures are read, from 16."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
         """Raises `BadInput` for a table that does not fit the pictures' names, and for labels of too few pictures."""

@@ -9,6 +9,7 @@ import tyro
 from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, noted
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
 from intaglio.printable import aligned, one_line
 
@@ -45,8 +46,7 @@ class ExplainSharpening(DryRun, InRun, ReadsPictures, Generic[M]):
     """Pixels of a side to which pictures are read, from 16; a multiple of what the autoencoder shrinks by."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_early(self) -> None:
         """Raises `BadInput` for an encoder that is not there or of another layout."""

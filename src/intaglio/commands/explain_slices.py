@@ -85,7 +85,7 @@ class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         scored, network = self.read_network(self.device, self.head)
         if self._method.masked:
             scored.check_layers()
-        images = self.load_pictures(self.images, self.resolution)
+        images = self.load_pictures(self.images, self.side)
         truth = self._truth(self.labels, images, scored.head)
         truth_places(scored, truth)
         taught, learned = self._taught(scored)
@@ -95,7 +95,7 @@ class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
             return 0
         known |= {"network": network, "images": described(self.images, images.fingerprint)}
         known |= {"labels": described(self.labels, file_hash(self.labels)), **learned}
-        own = {"head": scored.head, "column": self.column, "resolution": self.resolution}
+        own = {"head": scored.head, "column": self.column, "resolution": self.side}
         settings = {**asdict(cast(Any, self.method)), **own}
         with self.open_run("explain", f"slices-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")
@@ -124,7 +124,7 @@ class ExplainSlices(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
 
         if self.taught is None:
             return None, {}
-        images, labels = self.load_pictures(self.taught, self.resolution), self.taught_labels or self.labels
+        images, labels = self.load_pictures(self.taught, self.side), self.taught_labels or self.labels
         truth = self._truth(labels, images, scored.head)
         truth_places(scored, truth)
         known = {"taught": described(self.taught, images.fingerprint)}

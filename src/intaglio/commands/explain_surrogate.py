@@ -69,7 +69,7 @@ class ExplainSurrogate(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
         plan = surrogate_plan(self._method, rows)
         if self.dry_run and self.ends_with(plan):
             return 0
-        own = {"head": self.head, "layer": self.layer, "resolution": self.resolution} if self.images else {}
+        own = {"head": self.head, "layer": self.layer, "resolution": self.side} if self.images else {}
         settings = {**asdict(cast(Any, self.method)), **own}
         with self.open_run("explain", f"surrogate-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")
@@ -96,7 +96,7 @@ class ExplainSurrogate(ReadsNetwork, DryRun, InRun, ReadsPictures, Generic[M]):
             if self.layer:
                 scored.check_layers()
                 scored.layer(self.layer)
-            images = self.load_pictures(self.images, self.resolution)
+            images = self.load_pictures(self.images, self.side)
             known = {"network": network, "images": described(self.images, images.fingerprint)}
             return network_rows(scored, images, self.layer), known, tuple(images.warnings)
         from intaglio.explain.surrogate.black_box_rows import read_rows

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv1d, interpolate, pad
 
 from intaglio.errors import require
@@ -85,18 +85,26 @@ class ClassActivation(Attributor):
     looks_inside: ClassVar[bool] = True
 
     layer: str = ""
-    """Module of the network whose maps are weighted, such as stages.3; empty takes the last one with more than one
-    place."""
+    """Module of the network whose maps, or tokens of places, are weighted, such as stages.3; empty takes the last one
+    that the score sees more than one place of."""
 
     def check(self, scored: ScoredNetwork) -> None:
         """As the family's; raises `BadInput` for a layer that there is not, too."""
         super().check(scored)
-        if self.layer:
+        if self.layer not in ("", *scored.token_layers):
             scored.layer(self.layer)
 
-    def module(self, scored: ScoredNetwork) -> nn.Module:
-        """The layer."""
-        return scored.layer(self.layer or scored.layers[-1])
+    def slope_at(
+        self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int
+    ) -> tuple[Float[Tensor, "1 c hl wl"], Float[Tensor, "1 c hl wl"]]:
+        """The layer's maps of a picture, and the gradient of the score by them."""
+        name = self.layer or scored.last_seen_layer
+        with torch.enable_grad(), outputs_of([scored.network.get_submodule(name)]) as found:
+            score = scored.score(pixels[None].to(scored.device).requires_grad_(), target).sum()
+            (slope,) = torch.autograd.grad(score, found[-1])
+        maps = found[-1].detach()
+        grid = scored.token_layers.get(name)
+        return (maps, slope) if grid is None else (grid.maps(maps), grid.maps(slope))
 
     def passes(self, side: int) -> int:
         """A forward pass and a gradient."""

@@ -23,6 +23,8 @@ ENDING = "ForImageClassification"
 """Of the architecture's name in `config.json`."""
 ONLY_HEAD = "class"
 """Name of the head of a network whose heads have none."""
+SIDE = 64
+"""Pixels of a side of pictures for a network that does not say what it wants, as those of the testbed are."""
 PUBLISHED = Preprocessing(resize=(224, 224), filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
 """Of a folder that says nothing of it."""
 
@@ -30,7 +32,7 @@ Pictures = Float[Tensor, "n 3 h w"]
 
 
 def load_scored(
-    path: Path, head: str = "", *, score: Score = "log-odds", side: int = 64, device: str | torch.device = "cpu"
+    path: Path, head: str = "", *, score: Score = "log-odds", side: int = SIDE, device: str | torch.device = "cpu"
 ) -> ScoredNetwork:
     """A classifier from a file or folder.
 
@@ -59,6 +61,13 @@ def load_scored(
     if head not in ("", ONLY_HEAD):
         raise BadInput(f"{path} has one head, called {ONLY_HEAD!r}, and no {head!r}; leave --head out")
     return found
+
+
+def network_side(path: Path) -> int:
+    """Pixels of a side that a network prepares its pictures to; 64 where it takes them as they are."""
+    if not path.is_dir():
+        return SIDE
+    return _preprocessing(path).side or SIDE
 
 
 def network_hash(path: Path) -> str:
@@ -169,8 +178,11 @@ def _of_transformers(folder: Path, score: Score, side: int, device: torch.device
     network = pretrained(AutoModelForImageClassification, folder, device)
     labels = getattr(network.config, "id2label", {})
     classes = tuple(str(labels.get(place, place)) for place in range(int(network.config.num_labels)))
-    preprocessing = read_preprocessing(folder / "preprocessor_config.json", PUBLISHED, both_sides=True)
-    return ScoredTransformer(network, ONLY_HEAD, classes, side, score, preprocessing)
+    return ScoredTransformer(network, ONLY_HEAD, classes, side, score, _preprocessing(folder))
+
+
+def _preprocessing(folder: Path) -> Preprocessing:
+    return read_preprocessing(folder / "preprocessor_config.json", PUBLISHED, both_sides=True)
 
 
 def _check_size(empty: nn.Module, weights: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.classifiers import PictureClassifier
+from intaglio.models.token_places import TokenGrid, last_seen_layer, token_layers
 from intaglio.runs.tensors import tensor_hash
 
 Score = Literal["log-odds", "logit", "probability"]
@@ -99,6 +100,16 @@ class ScoredNetwork(ABC):
         last = {one.shape[-1]: one for one in maps.values()}
         return tuple(min((name for name, one in maps.items() if _same(one, end)), key=len) for end in last.values())
 
+    @cached_property
+    def token_layers(self) -> dict[str, TokenGrid]:
+        """Modules that give tokens [1, t, d] of places, with their grid, in the order of their calls."""
+        return token_layers(self)
+
+    @cached_property
+    def last_seen_layer(self) -> str:
+        """The last of `layers`, or normalised tokens after it, by whose places a score has a gradient."""
+        return last_seen_layer(self)
+
     @property
     def head_layer(self) -> nn.Module | None:
         """The module that gives the logits: the last linear one; None where there is none."""
@@ -154,7 +165,7 @@ def _map_layers(scored: ScoredNetwork) -> dict[str, Tensor]:
 
     def noted(name: str):
         def hook(module: nn.Module, given: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] * output.shape[-2] > 1:
+            if isinstance(output, Tensor) and _is_map(output):
                 found[name] = output
 
         return hook
@@ -166,6 +177,13 @@ def _map_layers(scored: ScoredNetwork) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     return found
+
+
+def _is_map(output: Tensor) -> bool:
+    """Whether an output is [1, c, h, w] of more than one place; in [1, h, w, c] a square's sides come first."""
+    if output.dim() != 4 or output.shape[2] * output.shape[3] == 1:
+        return False
+    return output.shape[2] == output.shape[3] or output.shape[1] != output.shape[2]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from captum.attr import LayerGradCam
 from torch.nn.functional import interpolate
 
 from explain_scenes import pictures, untrained
@@ -23,6 +24,16 @@ def test_the_map_is_the_layers_maps_by_their_mean_gradient():
     torch.testing.assert_close(found.map, expected)
     assert float(found.map.min()) >= 0
     assert float(found.map.max()) > 0
+
+
+def test_the_map_is_captums():
+    scored, pixels = untrained(), pictures(1).pixels[0]
+    layer = scored.network.stages[0]
+    with torch.enable_grad():
+        given = pixels[None].clone().requires_grad_()
+        raw = LayerGradCam(lambda one: scored.score(one, 2), layer).attribute(given, relu_attributions=True)
+    expected = interpolate(raw.detach(), (16, 16), mode="bilinear")[0, 0]
+    torch.testing.assert_close(GradCAM(layer="stages.0").attributed(scored, pixels, 2, "a").map, expected)
 
 
 def test_another_layer_is_taken_by_its_name_and_a_wrong_one_refused():

@@ -12,6 +12,7 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.commands.kit.named_paths import named_paths
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
 from intaglio.printable import aligned
 
@@ -65,8 +66,7 @@ class AuditAttribution(DryRun, InRun, ReadsPictures, Generic[M]):
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
-        if self.resolution is not None and self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
 

@@ -12,6 +12,7 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, short_number
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
 from intaglio.printable import aligned
@@ -78,8 +79,7 @@ class AuditComponents(DryRun, InRun, ReadsPictures, ModelAndLoRA, Generic[M]):
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if self.guidance is not None and not 0 <= self.guidance < float("inf"):
             raise ValueError(f"guidance must be 0 or more, and finite, not {self.guidance}")
-        if self.resolution is not None and self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
         if self.shown < 0:
             raise ValueError(f"shown must be at least 0, not {self.shown}")
 

@@ -11,6 +11,7 @@ from intaglio.commands.kit.console import say
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
 from intaglio.printable import aligned
 
@@ -88,8 +89,7 @@ class AuditInference(DryRun, InRun, ReadsPictures, Generic[M]):
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_early(self) -> None:
         """Raises `BadInput` for files that are not there, and for known pictures that are lacking or of no use."""

@@ -73,7 +73,7 @@ class CausalCate(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
         units = read_units(self.table, columns)
         images = None
         if self.images is not None:
-            images = unit_pictures(self.load_pictures(self.images, self.resolution), self.images, units.names)
+            images = unit_pictures(self.load_pictures(self.images, self.side), self.images, units.names)
         stacked, known = with_unit_features(self, units.features, units.names, images, self.images, self.device)
         units = replace(units, features=stacked)
         units.check()

@@ -105,7 +105,7 @@ class CausalTransfer(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
         rows = read_rows(self.table, self.environment, self.outcome, self.unit, self.covariates)
         images = None
         if self.images is not None:
-            images = unit_pictures(self.load_pictures(self.images, self.resolution), self.images, rows.names)
+            images = unit_pictures(self.load_pictures(self.images, self.side), self.images, rows.names)
         stacked, known = with_unit_features(self, rows.features, rows.names, images, self.images, self.device)
         return replace(rows, features=stacked), known
 

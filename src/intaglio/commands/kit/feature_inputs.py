@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from intaglio.commands.kit.inputs import described
+from intaglio.commands.kit.picture_sides import check_resolution, picture_side
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -26,12 +27,17 @@ class ReadsFeatures:
     features: Path | None = None
     """Features in place of any network's: a CSV file with a column picture and numbers, or an .npz with names and
     features."""
-    resolution: int = 64
-    """Pixels of a side to which pictures are read, from 16; a network's own."""
+    resolution: int | None = None
+    """Pixels of a side to which pictures are read, from 16; none takes those that --network prepares pictures to, 64
+    where it takes them as they are or there is none."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side to which pictures are read."""
+        return picture_side(self.resolution, self.network)
 
     def check_source(self) -> None:
         """Raises `BadInput` for sources that exclude each other."""
@@ -58,7 +64,7 @@ class ReadsFeatures:
         if self.network is not None:
             from intaglio.models.image_classification import load_scored, network_hash
 
-            scored = load_scored(self.network, side=self.resolution, device=device)
+            scored = load_scored(self.network, side=self.side, device=device)
             if self.layer:
                 scored.check_layers()
                 scored.layer(self.layer)

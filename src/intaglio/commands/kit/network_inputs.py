@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from intaglio.commands.kit.inputs import described
+from intaglio.commands.kit.picture_sides import check_resolution, picture_side
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -24,17 +25,22 @@ class ReadsNetwork:
     network: Path | None = None
     """The classifier: a .safetensors file that Intaglio wrote, a folder of transformers with an image classifier, or a
     TorchScript file, for methods that ask no layers; none takes the embedded one of kinds and artists of emoji."""
-    resolution: int = 64
-    """Pixels of a side to which pictures are read, from 16; the classifier's own."""
+    resolution: int | None = None
+    """Pixels of a side to which pictures are read, from 16; none takes those that the classifier prepares pictures to,
+    64 where it takes them as they are."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_early(self) -> None:
         """Raises `BadInput` for a network that is not there."""
         if self.network is not None and not self.network.exists():
             raise BadInput(f"{self.network} does not exist; check the path of --network")
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side to which pictures are read."""
+        return picture_side(self.resolution, self.network)
 
     def read_network(
         self, device: str, head: str = "", score: Score = "log-odds"
@@ -44,7 +50,7 @@ class ReadsNetwork:
         from intaglio.models.image_classification import load_scored, network_hash
 
         path = self.network or testbed.classifier_path()
-        scored = load_scored(path, head, score=score, side=self.resolution, device=device)
+        scored = load_scored(path, head, score=score, side=self.side, device=device)
         return scored, described(path, network_hash(path))
 
 
@@ -64,7 +70,7 @@ class ScoresByNetwork(ReadsNetwork):
 
     def network_settings(self, scored: "ScoredNetwork", target: str | None) -> Mapping[str, Any]:
         """Settings of a result, beside those of the method."""
-        return {"head": scored.head, "target": target, "score": self.score, "resolution": self.resolution}
+        return {"head": scored.head, "target": target, "score": self.score, "resolution": self.side}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import tyro
 
 from intaglio.commands.kit.console import say
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
 from intaglio.printable import aligned
 
@@ -41,8 +42,7 @@ class ProtectCertify(InRun, ReadsPictures, Generic[M]):
     """Pixels of a side to which pictures are read, from 16; the classifier's own."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
 
     def check_early(self) -> None:
         """Raises `BadInput` for a classifier that is not there."""

@@ -11,6 +11,7 @@ import tyro
 from intaglio.commands.kit.console import say
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.named_paths import named_paths
+from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
 from intaglio.printable import aligned
 
@@ -48,8 +49,7 @@ class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
     """Pixels of a side to which pictures are read, from 16; the classifier's own."""
 
     def __post_init__(self) -> None:
-        if self.resolution < 16:
-            raise ValueError(f"resolution must be 16 or more, not {self.resolution}")
+        check_resolution(self.resolution)
         if not self.head.isidentifier():
             raise ValueError(f"head must be letters, digits and _, not {self.head!r}")
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -19,26 +18,21 @@ class GradCAM(ClassActivation):
     """Grad-CAM: a layer's maps, weighted by the mean gradient of the score by each.
 
     The positive part of the sum over maps k of (mean over places of df / dA_k) A_k, brought to the picture's size
-    bilinearly. It is as coarse as the layer. Computed by captum.
+    bilinearly. It is as coarse as the layer. Tokens of a transformer are maps by their places.
 
     Source: Selvaraju et al., arXiv 1610.02391.
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "the layer's maps that raise the score are high"
-    library = "captum"
     bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}, "stages.1": {"layer": "stages.1"}}
 
     def attributed(
         self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int, content: str
     ) -> Attribution:
         """See the family."""
-        from captum.attr import LayerGradCam
-
-        with torch.enable_grad():
-            found = LayerGradCam(lambda given: scored.score(given, target), self.module(scored)).attribute(
-                pixels[None].to(scored.device).requires_grad_(), relu_attributions=True
-            )
+        maps, slope = self.slope_at(scored, pixels, target)
+        weighted = (slope.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
         size = (pixels.shape[1], pixels.shape[2])
-        whole = interpolate(cast(Tensor, found), size, mode="bilinear", align_corners=False)
-        return Attribution(whole[0, 0].detach(), self.passes(max(size)))
+        whole = interpolate(weighted, size, mode="bilinear", align_corners=False)
+        return Attribution(whole[0, 0], self.passes(max(size)))

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from intaglio.explain.family import Attribution
 from intaglio.explain.gradient_settings import ClassActivation
-from intaglio.models.module_outputs import outputs_of
 from intaglio.models.scored_network import ScoredNetwork
 
 
@@ -33,10 +31,8 @@ class LayerCAM(ClassActivation):
         self, scored: ScoredNetwork, pixels: Float[Tensor, "3 h w"], target: int, content: str
     ) -> Attribution:
         """See the family."""
-        with torch.enable_grad(), outputs_of([self.module(scored)]) as found:
-            score = scored.score(pixels[None].to(scored.device).requires_grad_(), target).sum()
-            (slope,) = torch.autograd.grad(score, found[0])
-        weighted = (slope.clamp(min=0) * found[0].detach()).sum(1, keepdim=True).clamp(min=0)
+        maps, slope = self.slope_at(scored, pixels, target)
+        weighted = (slope.clamp(min=0) * maps).sum(1, keepdim=True).clamp(min=0)
         size = (pixels.shape[1], pixels.shape[2])
         whole = interpolate(weighted, size, mode="bilinear", align_corners=False)
         return Attribution(whole[0, 0], self.passes(max(size)))

@@ -55,6 +55,12 @@ class Preprocessing:
         if not all(1 <= side <= LARGEST_SIDE for side in (*sides, *(self.crop or ()))):
             raise ValueError(f"sides must be 1 to {LARGEST_SIDE} pixels, not {self.resize} and {self.crop}")
 
+    @property
+    def side(self) -> int | None:
+        """Shorter side of what it gives, pixels; None where that is the picture's own."""
+        given = self.crop or self.resize
+        return min(given) if isinstance(given, tuple) else given
+
     def __call__(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 hh ww"]:
         if self.resize is not None:
             pixels = resized(pixels, self._target(pixels.shape[-2], pixels.shape[-1]), self.filter)
