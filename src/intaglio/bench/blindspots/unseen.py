@@ -1,4 +1,4 @@
-"""What scenes of the bench of blind spots share: pairs drawn by a model, concepts of either side, and the figures."""
+"""Shared parts of scenes of the bench of blind spots: pairs drawn by a model, concepts of each side, and figures."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
