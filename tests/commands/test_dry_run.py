@@ -25,6 +25,8 @@ LINES = {
     "protect evaluate": "protect evaluate --model {base} --images {pictures} --protected {pictures} --seeds 1 "
     "--purifiers none jpeg-75 --tuning-steps 2 --drawn 2",
     "protect purify": "protect purify diffuse --model {base} --images {pictures}",
+    "protect certify": "protect certify smoothing --images {pictures} --resolution 16 --votes 4 --first 2",
+    "protect private": "protect private few-shot --train a={pictures} b={controls} --resolution 16 --steps 4",
     "protect fingerprint": "protect fingerprint tree-ring --model {base} --prompt x --count 2 --steps 2 --key {key}",
     "protect detect": "protect detect --model {base} --images {pictures} --key {key}",
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, short_number
 from intaglio.commands.kit.picture_sides import check_resolution
 from intaglio.errors import BadInput
@@ -22,7 +23,7 @@ MOST_ROWS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectCertify(InRun, ReadsPictures, Generic[M]):
+class ProtectCertify(DryRun, InRun, ReadsPictures, Generic[M]):
     """Tell the class of each picture with a radius: no change shorter than it, whoever made it, changes the class.
 
     Lengths are Euclidean, over all numbers of a picture in [0, 1]: of 64x64 pixels in three colours, a change of every
@@ -54,6 +55,7 @@ class ProtectCertify(InRun, ReadsPictures, Generic[M]):
         from intaglio.files import file_hash
         from intaglio.models import testbed
         from intaglio.models.classifiers import load_classifier
+        from intaglio.protect.certify.cost import certify_plan
         from intaglio.protect.certify.result import CertifiedPictures
 
         told = self._method.tells_level
@@ -63,12 +65,16 @@ class ProtectCertify(InRun, ReadsPictures, Generic[M]):
         if self.head not in classifier.classes:
             raise BadInput(f"the classifier has no --head {self.head}; choose one of: {', '.join(classifier.classes)}")
         images = self.load_pictures(self.images, self.resolution)
+        plan = certify_plan(self._method, classifier, self.head, images)
+        if self.dry_run and self.ends_with(plan):
+            return 0
         known: dict[str, Any] = {"classifier": described(path, file_hash(path))}
         known["images"] = described(self.images, images.fingerprint)
         settings = {**asdict(cast(Any, self.method)), "head": self.head, "resolution": self.resolution}
         with self.open_run("protect", f"certify-{self._method.name}", settings, known, seed=settings["seed"]) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
+                self.begin(run, plan)
                 for warning in images.warnings:
                     run.warn(warning)
                 found = self._method(classifier, self.head, images, run=run)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.commands.kit.named_paths import named_paths
 from intaglio.commands.kit.picture_sides import check_resolution
@@ -26,7 +27,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
+class ProtectPrivate(DryRun, InRun, ReadsPictures, Generic[M]):
     """Teach a classifier classes of pictures so that what it learned tells little of any one picture.
 
     The classifier that it begins with is public; only what is learned of the --train pictures is private. The file
@@ -73,6 +74,7 @@ class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
         from intaglio.files import file_hash
         from intaglio.models import testbed
         from intaglio.models.classifiers import load_classifier
+        from intaglio.protect.private.cost import private_plan
         from intaglio.protect.private.labelled_pictures import LabelledPictures
         from intaglio.protect.private.result import PrivateRecord
 
@@ -81,12 +83,16 @@ class ProtectPrivate(InRun, ReadsPictures, Generic[M]):
         taught, judged = self._read(self._trained), self._read(self._judged)
         _check_apart(taught, judged)
         self._method.report(len(LabelledPictures.of(taught)))  # refuses what no promise covers, before there is a run
+        plan = private_plan(self._method, classifier, self.head, taught)
+        if self.dry_run and self.ends_with(plan):
+            return 0
         known: dict[str, Any] = {"classifier": described(path, file_hash(path))}
         for flag, sets, folders in (("train", taught, self._trained), ("judge", judged, self._judged)):
             known |= {f"{flag} {name}": described(folders[name], one.fingerprint) for name, one in sets.items()}
         settings = {**asdict(cast(Any, self.method)), "head": self.head, "resolution": self.resolution}
         with self.open_run("protect", f"private-{self._method.name}", settings, known, seed=None) as run:
             if run.status != "done":
+                self.begin(run, plan)
                 for images in (*taught.values(), *judged.values()):
                     for warning in images.warnings:
                         run.warn(warning)

@@ -1,1 +1,1 @@
-"""Methods of purification, one file each."""
+"""Methods of certification, one file each."""
