@@ -37,6 +37,12 @@ def test_figures_are_of_names_that_were_not_unlearned():
     assert all(str(caption).endswith(", openmoji style") for caption in real.captions)
 
 
+def test_a_quick_bench_leaves_out_further_rows_unless_they_are_named():
+    assert set(UnlearnBench()._methods) - set(UnlearnBench(quick=True)._methods) == set(room.NAMED_ONLY)
+    assert list(UnlearnBench(quick=True, rows=("esd u",))._methods) == ["esd u"]
+    assert list(UnlearnBench(quick=True, rows=("salun",))._methods) == ["salun", "salun whole"]
+
+
 def attacked(*firsts):
     return {"unattacked": [first == 0 for first in firsts], "success": [first or None for first in firsts]}
 

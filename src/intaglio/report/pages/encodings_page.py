@@ -49,7 +49,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         **title(run, f"{count(found.slots.numbers, 'number')} of {count(len(found.names), 'picture')}"),
         lead=found.statement,
         keys=[
-            Key("Made up", f"{share:.1%}", f"of the error for unseen pictures, 95% {low:.1%} to {high:.1%}"),
+            Key("Made up", f"{share:z.1%}", f"of the error for unseen pictures, 95% {low:z.1%} to {high:z.1%}"),
             *(
                 Key(one.column, f"{one.accuracies[-1]:.2f}", f"read from all numbers; {one.chance:.2f} by chance")
                 for one in found.labels
