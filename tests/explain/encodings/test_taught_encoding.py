@@ -52,3 +52,11 @@ def test_errors_at_a_level_depend_on_the_picture_alone():
     whole = level_errors(denoiser, codes[:6], points[:6], names, (10, 600), 0)
     part = level_errors(denoiser, codes[3:6], points[3:6], names[3:], (600,), 0)
     torch.testing.assert_close(whole[:, 1:, 3:], part)
+
+
+def test_noise_at_each_level_is_its_own():
+    _, points, codes, denoiser = taught(NoiseSlots((1000,), (2,)), steps=1)
+    names = [str(k) for k in range(64)]
+    one, next_one = level_errors(denoiser, codes[:64], points[:64], names, (600, 601), 0)[0].numpy()
+    # The levels hardly differ, so that one noise for both would give errors that do not either.
+    assert abs(np.corrcoef(one, next_one)[0, 1]) < 0.5

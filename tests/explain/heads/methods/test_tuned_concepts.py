@@ -144,6 +144,18 @@ def test_all_of_the_network_learns_and_the_plain_training_does_without_concepts(
         assert torch.equal(through[name], untouched[name])
 
 
+def test_labels_weigh_alike_however_many_pictures_they_have():
+    images, _ = striped(24)
+    source, codes = mixing(), np.repeat([0, 1], [18, 6])
+    tuning = TunedConcepts(**SMALL | {"rows": 24}).tuning
+    lessons = tuning.lessons(source, images.pixels, codes, np.arange(24), ("x", "y"))
+    network = beginning(source, lessons)
+    loss = tuning.begun(source, lessons, network, PLAIN)[1](0).value
+    with torch.no_grad():
+        wrong = -network.logits(images.pixels, HEAD).log_softmax(1)[torch.arange(24), torch.from_numpy(codes)]
+    assert loss == pytest.approx(float((wrong[:18].mean() + wrong[18:].mean()) / 2), rel=1e-5)
+
+
 def test_what_cannot_be_trained_is_refused():
     images, labels = feature_scenes.labelled()
     rows = TabledFeatures(images.names, np.eye(15))
