@@ -178,6 +178,8 @@ def test_models_are_kept_one_by_one_and_rows_choose_the_regime(tmp_path, monkeyp
     assert bench._regimes == ("pictures",)
     assert UnlearnBench(rows=("uce",))._regimes == ("artist",)
     assert UnlearnBench()._regimes == ("artist", "pictures")
+    assert UnlearnBench(quick=True)._regimes == ("artist",)
+    assert UnlearnBench(quick=True, regimes=("pictures", "artist"))._regimes == ("artist", "pictures")
     figures = bench(progress="none")
     assert made == [*(("tuned", seed) for seed in range(3)), *(("retrained", seed) for seed in range(6))]
     assert sorted(figures["pictures"]) == ["dmm", "retrained", "untouched"]

@@ -66,9 +66,9 @@ class UnlearnBench:
 
     quick: bool = False
     """One artist, 8 names, pictures of 10 steps, trainings of 60, attacks on 3 prompts by 3 tries; three seeds of the
-    regime of pictures in place of eight; ablate u, esd u and salun whole if they are named alone: minutes."""
+    regime of pictures in place of eight; ablate u, esd u and salun whole where they are named: minutes."""
     regimes: tuple[str, ...] = ()
-    """Regimes to measure, artist or pictures; none takes both."""
+    """Regimes to measure, artist or pictures; none takes both, with --quick the first."""
     rows: tuple[str, ...] = ()
     """Unlearners to measure, by method or by row; none takes all."""
     artists: tuple[str, ...] = ()
@@ -126,7 +126,8 @@ class UnlearnBench:
     def _regimes(self) -> tuple[str, ...]:
         """Those asked for that have a row to measure."""
         rows = {"artist": self._methods, "pictures": self._of_pictures}
-        return tuple(name for name in REGIMES if (not self.regimes or name in self.regimes) and rows[name])
+        found = tuple(name for name in REGIMES if (not self.regimes or name in self.regimes) and rows[name])
+        return found[:1] if self.quick and not self.regimes else found
 
     @property
     def _seeds(self) -> int:

@@ -37,6 +37,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         [one.environment, "from the others", count(one.rows, "row"), f"{one.accuracy:.1%}", f"{one.common:.1%}"]
         for one in found.left_out
     ]
+    rows = rows or [["none", "no outcome of the target is known, and checks were left out", "-", "-", "-"]]
     changed = f" {REFITTED.capitalize()}, the target's rows change {found.refits}." if found.refits else ""
     return ConceptPage(
         template="audit_concept.html.j2",
