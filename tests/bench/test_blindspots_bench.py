@@ -26,6 +26,10 @@ def test_specific_concepts_have_twice_the_energy_of_the_other_side():
     ours, theirs = specific(own, known)
     assert ours.tolist() == [True, False, False, False]
     assert theirs.tolist() == [False, True, False, False]
+    own[:, 0] = 0
+    own[:4, 0] = 1e3  # sure that it is rarer, and more in the mean
+    assert not specific(own, known)[0][0]
+    assert not specific(own, known)[1][0]
 
 
 def test_separation_by_hand():
@@ -120,6 +124,8 @@ def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_pa
     assert "Noto's suppressed" in bench.summary(figures)
     with pytest.raises(BadInput, match=r"no row called 'x'; choose from: channels, dictionary, dictionary free"):
         BlindSpotsBench(rows=("x",))()
+    with pytest.raises(ValueError, match="give withheld and kind"):
+        BlindSpotsBench(kind="Objects")
     with pytest.raises(ValueError, match="guidance must be scales"):
         BlindSpotsBench(guidance=())
 

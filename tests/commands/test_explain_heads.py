@@ -33,6 +33,13 @@ def line(folder, method, *further):
     return [*words.split(), *net.split(), *few.split(), "--runs", str(folder / "runs"), *further]
 
 
+def test_a_training_is_planned_with_strengths_to_choose_from_and_with_few_pictures_an_update(folder, capsys):
+    words = [one for one in line(folder, "tuned-concepts") if one not in ("--strengths", "0.1")]
+    assert main([*words, "--column", "<i>light", "--dry-run"]) == 0
+    assert main([*words, "--column", "<i>light", "--dry-run", "--rows", "2", "--side", "1"]) == 0
+    assert capsys.readouterr().out.count("time ") == 2
+
+
 @pytest.mark.parametrize(
     ("method", "own", "shown"),
     [
@@ -98,4 +105,4 @@ def test_bad_input_is_told(folder, capsys, given, words):
 def test_an_encoder_is_not_trained(folder, capsys):
     words = f"explain heads tuned-concepts --images {folder}/pictures --labels {folder}/l.csv --column <i>light --quiet"
     assert main([*words.split(), "--runs", str(folder / "runs")]) == 2
-    assert "give a classifier by --network" in " ".join(capsys.readouterr().err.split())
+    assert "it needs one that it can train: give --network" in " ".join(capsys.readouterr().err.split())

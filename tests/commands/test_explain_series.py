@@ -33,7 +33,7 @@ def test_series_of_a_file_have_a_table_and_a_report(tmp_path, capsys):
     assert "&lt;i&gt;s" in page
     places = [int(line.rsplit(",")[-1]) for line in (run / found.table).read_text().splitlines()[1:]]
     assert places == (found.landmarks.places + 1).tolist()
-    assert f"Masked, they gather about landmarks ({max(places)}): " in said
+    assert f"series gather about {max(places)} landmarks: " in said
     assert f"nearest: &lt;i&gt;{found.names[found.landmarks.nearest(0)].removeprefix('<i>')}" in page
     assert main(words) == 0  # the second time it is found
 

@@ -61,6 +61,8 @@ class ExplainConcepts(ExplainsNetwork, DryRun, InRun, ReadsPictures, Generic[M])
                         f"{scored.classes[target]}; concepts are of all pictures that are given"
                     )
                 found = self._method(scored, images, target, run=run)
+                for warning in found.warnings:
+                    run.warn(warning)
                 _save_pictures(found, images, run)
                 found.save(folder)
                 run.finish(found.figures(), ("concepts.safetensors", "concepts.csv", "images"))

@@ -43,7 +43,7 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
     table: Path
     """Attributes of the pictures: a CSV file with a column picture, and a column of numbers for each variable of the
     graph. A picture without a row, or with an empty cell, has no labels: some methods learn from it all the same. A
-    fifth of those with labels is then held out, to judge by."""
+    fifth of those with labels is then held out, to judge by: at most --pictures, and no more than leave eight."""
     graph: Path
     """Which attribute causes which, without cycles: a list of edges as CSV with columns source and target, or GML, DOT,
     DAGitty or JSON. A row with a source alone is an attribute without edges."""
@@ -89,7 +89,9 @@ class ExplainCounterfactuals(DryRun, InRun, ReadsPictures, Generic[M]):
 
         graph, changes = self._graph(), _numbers(self.set)
         images = self.load_pictures(self.images, self.resolution)
-        attributes = some_held(read_attributes(self.table, images.names, graph.names), images, self._method.seed)
+        attributes = some_held(
+            read_attributes(self.table, images.names, graph.names), images, self._method.seed, self.pictures
+        )
         attributes.places(changes)
         self._method.check(images, attributes, graph)
         measured = self._measured(images, attributes)

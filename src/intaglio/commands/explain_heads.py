@@ -32,8 +32,9 @@ class ExplainHeads(ReadsFeatures, ReadsLabels, DryRun, InRun, ReadsPictures, Gen
 
     Each picture is named by a head that was fitted without it, in folds; the linear head is asked on the same folds.
     The report has the accuracy of both, how many numbers a person reads for one picture, and the head itself: as
-    pictures, rules, curves or heat maps. A method may train the network first; network.safetensors is then the trained
-    one, which --network of other commands reads. The same command again goes on where a killed one was.
+    pictures, rules, curves or heat maps. A method may train the network first, which must then be a .safetensors file;
+    it names the pictures of one fold alone, and network.safetensors is the trained network, which --network of other
+    commands reads. The same command again goes on where a killed one was.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
@@ -124,7 +125,7 @@ def _report(found: "HeadReadings", folder: Path) -> None:
     say(aligned([(one_line(found.column), "pictures", "named right", "by the linear head"), *rows]))
     say()
     if found.networks:
-        heads = ("held-out pictures", "linear head", "few concepts", "interpretability")
+        heads = ("network", "linear head", "few concepts", "interpretability")
         say(aligned([heads, *network_lines(found)]))
         say()
     say(found.statement)

@@ -50,6 +50,18 @@ def test_a_target_without_outcomes_is_predicted_and_not_judged():
     assert "not judged" in found.statement
 
 
+def test_outcomes_that_were_learnt_are_told_and_all_of_them_leave_none_to_judge():
+    some = predictions()
+    assert "of 3 rows are right after 1 outcomes of it were learnt" in some.statement
+    known = np.array([0, 0, 0, -1, -1])
+    every = predictions(truth=known, labelled=known >= 0)
+    assert "all 3 outcomes of it that are known were learnt from; predictions of 5 rows" in every.statement
+    assert "none is left to judge by" in every.warnings[0]
+    assert "that were learnt are no; they say nothing of the other classes" in every.warnings[1]
+    both = predictions(truth=np.array([0, 1, 0, -1, -1]), labelled=np.array([True, True, False, False, False]))
+    assert not any("were learnt" in one for one in both.warnings)
+
+
 def test_what_cannot_be_trusted_is_warned_of():
     told = " ".join(predictions(agreement={"Z": 0.5, "S": 0.9}).warnings)
     assert "1 rows of the target have an outcome that no other environment has" in told

@@ -11,6 +11,7 @@ def test_values_are_scaled_to_the_tables_range_and_back():
     assert table.scaled(table.values).tolist() == [[0, 0], [1, 1], [0.25, 0.5]]
     assert table.unscaled(torch.tensor([[2.0, 0.25]])).tolist() == [[50, -0.5]]
     assert table.places({"b": 0.0, "a": 20.0}) == {1: 0.5, 0: 0.5}
+    assert table.places({"a": 50.0, "b": -2.0}) == {0: 2.0, 1: -0.5}  # beyond the range, as they were asked for
 
 
 @pytest.mark.parametrize(

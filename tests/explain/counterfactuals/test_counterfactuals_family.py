@@ -37,16 +37,18 @@ def poor(count=12, known=9):
 
 def test_labels_to_judge_by_are_drawn_by_content_and_only_where_others_have_none():
     images, table = poor(24, 20)
-    held = some_held(table, images, 0).held
+    held = some_held(table, images, 0, 99).held
     assert len(held) == 4
     assert table.labelled[list(held)].all()
     turned = list(range(24))[::-1]
-    other = some_held(AttributeTable(table.names, table.values[turned]), images[turned], 0)
+    other = some_held(AttributeTable(table.names, table.values[turned]), images[turned], 0, 99)
     assert {images.hashes[turned[k]] for k in other.held} == {images.hashes[k] for k in held}
-    assert some_held(table, images, 1).held != held
-    assert some_held(*attribute_scenes.squares()[::-1], 0).held == ()
-    assert len(some_held(*poor(12, 9)[::-1], 0).held) == 1  # eight are left to learn
-    assert some_held(*poor(12, 8)[::-1], 0).held == ()
+    assert some_held(table, images, 1, 99).held != held
+    assert some_held(*attribute_scenes.squares()[::-1], 0, 99).held == ()
+    assert len(some_held(*poor(12, 9)[::-1], 0, 99).held) == 1  # eight are left to learn
+    assert some_held(*poor(12, 8)[::-1], 0, 99).held == ()
+    assert some_held(table, images, 0, 2).held == tuple(sorted(set(held) & set(some_held(table, images, 0, 2).held)))
+    assert len(some_held(table, images, 0, 2).held) == 2  # so that all of them are shown
 
 
 def test_a_method_of_labels_learns_the_labelled_pictures_alone_without_those_held_out():

@@ -81,6 +81,11 @@ def test_labels_that_were_held_out_judge_what_is_read_and_none_is_asked_of_other
         in found.statement
     )
     assert "miss a by 0.30 of its range, b by 0.20 of its range." in found.statement
+    few = result(labels=labels, before=before, taught=2)
+    assert "read off 2 of these, for want of labels to hold out, miss a by" in few.statement
+    assert any("judged by labels that were learnt" in one for one in few.warnings)
+    assert not any("judged by labels that were learnt" in one for one in (*found.warnings, *whole.warnings))
+    assert "Labels of" not in whole.statement
     assert found.rows()[2]["label"] is None
     assert [row["held_out"] for row in found.rows()] == [False] * 4 + [True] * 2
 

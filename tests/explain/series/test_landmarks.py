@@ -50,6 +50,23 @@ def test_equal_vectors_have_one_landmark():
     assert len(landmarks_of(units, torch.zeros(10).long(), 10, 0)) == 2
 
 
+def test_landmarks_merge_that_are_closer_than_vectors_are_to_them(monkeypatch):
+    monkeypatch.setattr(room, "STEPS", 0)
+    middles = torch.tensor([0.0, 0.45, 1.5])  # directions by angle
+    around = torch.tensor([-0.3, 0.0, 0.3])
+    angles = (middles[:, None] + around).flatten()
+    units = torch.stack([angles.cos(), angles.sin()], 1)
+    monkeypatch.setattr(room, "_starts", lambda codes, count, source: [1, 4, 7])
+    # Vectors are within 1 - cos 0.3 = 0.045 of their landmarks, 0.03 in the mean; the first two are 0.1 apart.
+    assert len(landmarks_of(units, torch.zeros(9).long(), 3, 0)) == 3
+    middles[1] = 0.2  # 0.02 apart
+    angles = (middles[:, None] + around).flatten()
+    units = torch.stack([angles.cos(), angles.sin()], 1)
+    kept = landmarks_of(units, torch.zeros(9).long(), 3, 0)
+    assert len(kept) == 2
+    assert float((kept @ units[7]).max()) == pytest.approx(1)
+
+
 def test_purity_is_the_share_of_the_most_frequent_class_and_is_held_against_chance():
     codes = np.array([0, 0, 1, 1, 1])
     assert GROUPED.purity(codes) == pytest.approx(4 / 5)

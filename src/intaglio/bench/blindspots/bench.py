@@ -53,8 +53,8 @@ class BlindSpotsBench:
     """Rows to measure, such as dictionary or channels; none takes all."""
     withheld: Path | None = None
     """Folder of a base trained without `kind`; none: the embedded base and the artist that it never saw."""
-    kind: Kind = "Animals & Nature"
-    """Kind of subject that `withheld` never saw."""
+    kind: Kind | None = None
+    """Kind of subject that `withheld` never saw, to be given with it."""
     guidance: tuple[float, ...] = (1.0, 3.0, 5.0)
     """Guidance scales, 0 or more."""
     seed: int = 0
@@ -67,6 +67,8 @@ class BlindSpotsBench:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be 0 to 2**32 - 1, not {self.seed}")
+        if (self.withheld is None) != (self.kind is None):
+            raise ValueError("a base without a kind of subject and its kind belong together; give withheld and kind")
         if not self.guidance or any(not 0 <= one < float("inf") for one in self.guidance):
             raise ValueError(f"guidance must be scales of 0 or more, not {self.guidance}")
 
@@ -130,11 +132,11 @@ class BlindSpotsBench:
     def _scenes(self, pairs: int) -> dict[str, Unseen]:
         """The embedded base and the artist; or a base without a kind, and the embedded one as its control."""
         whole = load_model(testbed.base_path(), device=self.device)
-        if self.withheld is None:
+        if self.withheld is None or self.kind is None:
             return {"embedded": UnseenArtist(whole, pairs, self.seed)}
         without = load_model(self.withheld, device=self.device)
-        models = {"withheld": without, "embedded": whole}
-        return {name: UnseenKind(model, pairs, self.seed, self.kind) for name, model in models.items()}
+        kind, models = self.kind, {"withheld": without, "embedded": whole}
+        return {name: UnseenKind(model, pairs, self.seed, kind) for name, model in models.items()}
 
     def _methods(self) -> dict[str, BlindSpotFinder]:
         """Methods by the names of their rows. Raises `BadInput` for a row that there is not."""
@@ -165,8 +167,8 @@ class BlindSpotsBench:
 def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
     """Headline figures, then every row by its scale.
 
-    Blind spots that were planted are the concepts of the artist that the base never saw; found are those of them that
-    dictionary names as suppressed, at the first scale.
+    Blind spots that were planted are the concepts of the artist, or the kind, that the base never saw; found are those
+    of them that dictionary names as suppressed, at the first scale.
     """
     rows = dict[str, dict[str, Any]]()
     for key, found in recorded.items():

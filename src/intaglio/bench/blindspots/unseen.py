@@ -64,7 +64,7 @@ class Unseen(ABC):
         return self._pixels(Examples.of(self.model, self.real, [one or "" for one in self.real.captions]).latents)
 
     def drawn(self, scale: float, run: Run, name: str) -> PicturedPairs:
-        """The pairs at a guidance scale, drawn by the model, or as far as the run has them under a name."""
+        """The pairs at a guidance scale, drawn by the model; the run keeps drawings under a name."""
         options: dict[str, Any] = {"steps": STEPS, "scale": scale, "batch": BATCH, "seed": self.seed}
         prompts = [caption or "" for caption in self.real.captions]
         latents = own_latents(self.model, prompts, self.pairs, **options, run=run, name=name)
@@ -72,7 +72,7 @@ class Unseen(ABC):
         return PicturedPairs(self.real.names, parts)  # pyright: ignore[reportArgumentType]
 
     def row(self, method: BlindSpotFinder, pairs: PicturedPairs) -> dict[str, Any]:
-        """All figures of a method on pairs."""
+        """All figures of a method on pairs of real and generated pictures, with the real ones decoded as control."""
         own, known = self.apart
         asked = joined(pairs.whole, own, known)
         sums, left = method.sums(self.scored, pairs.both, asked)
@@ -111,14 +111,18 @@ class Unseen(ABC):
 
 
 def specific(own: Float[ndarray, "n k"], known: Float[ndarray, "m k"]) -> tuple[Bool[ndarray, "k"], Bool[ndarray, "k"]]:
-    """Concepts of either side's pictures: twice the energy of the other side, and significant (Mann-Whitney)."""
+    """Concepts of either side's pictures: of twice the other side's energy, and of higher ranks (Mann-Whitney).
+
+    Energies are floored as in the comparison; ranks must lie on the side that the energies do.
+    """
     live = (own.sum(0) + known.sum(0)) > 0
     energies = [np.where(live, one.mean(0), 0) for one in (own, known)]
     apart = log_ratios(energies[1], energies[0], floor_of(*energies))
-    p = np.ones(len(live))
-    p[live] = mannwhitneyu(own[:, live], known[:, live], axis=0).pvalue
+    p, higher = np.ones(len(live)), np.zeros(len(live), bool)
+    ranks = mannwhitneyu(own[:, live], known[:, live], axis=0)
+    p[live], higher[live] = ranks.pvalue, 2 * ranks.statistic > len(own) * len(known)
     sure = live & (false_discovery_control(p) <= RATE)
-    return sure & (apart >= np.log(SPECIFIC)), sure & (apart <= -np.log(SPECIFIC))
+    return sure & higher & (apart >= np.log(SPECIFIC)), sure & ~higher & (apart <= -np.log(SPECIFIC))
 
 
 def separation_of(

@@ -1,7 +1,7 @@
 """Scene of the bench of blind spots: a kind of subject that was withheld from a base in its training.
 
 The pairs are by the base's own artists, a quarter of them of the kind. A concept is the kind's, or the other kinds', by
-the pictures of another artist, so that neither a subject of the pairs nor an artist tells them apart.
+pictures of another artist, of much the same subjects.
 """
 
 from dataclasses import dataclass

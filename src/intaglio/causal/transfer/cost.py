@@ -21,5 +21,8 @@ def transfer_plan(method: EnvironmentTransfer, task: HeldOutTask) -> TimePlan:
     parts = {"training": one * method.updates, "target": one * method.refit_updates * (refits + (method.labelled > 0))}
     if method.checks:
         parts["checks"] = one * method.updates * (again + (environments if environments > 2 else 0))
+    judged = int((task.truth >= 0).sum()) - method.labelled
+    outcomes = f"outcomes   {method.labelled:,} of the target are learnt, and {judged:,} judge the predictions"
     known = f"{len(task.rows.labels):,} of {environments} other environments"
-    return TimePlan(parts, f"rows       {len(task.names):,} of the target, {known}, {task.target.shape[1]} features")
+    rows = f"rows       {len(task.names):,} of the target, {known}, {task.target.shape[1]} features"
+    return TimePlan(parts, f"{rows}\n{outcomes}")

@@ -125,6 +125,12 @@ class TransferPredictions(StoredTable):
     def statement(self) -> str:
         """The outcome in a sentence."""
         from_ = f"{self.target}, predicted from {', '.join(self.environments)}"
+        taught = int(self.labelled.sum())
+        if not self.accuracy and taught:
+            return (
+                f"{from_}: all {taught:,} outcomes of it that are known were learnt from; predictions of "
+                f"{len(self.names):,} rows are not judged."
+            )
         if not self.accuracy:
             return f"{from_}: no outcome of it is known; predictions of {len(self.names):,} rows are not judged."
         told = ", ".join(
@@ -132,12 +138,25 @@ class TransferPredictions(StoredTable):
             for stage, one in self.accuracy.items()
         )
         count, common = int(self.judged.sum()), self.common_accuracy
-        return f"{from_}: {told} of {count:,} rows are right; the class that is most common elsewhere has {common:.0%}."
+        learnt = f" after {taught:,} outcomes of it were learnt" if taught else ""
+        return (
+            f"{from_}: {told} of {count:,} rows are right{learnt}; the class that is most common elsewhere has "
+            f"{common:.0%}."
+        )
 
     @property
     def warnings(self) -> list[str]:
         """Sentences on what the result cannot be trusted for."""
         found = []
+        if self.labelled.any() and not self.judged.any():
+            found.append(
+                "all known outcomes of the target were learnt from, and none is left to judge by; lower --labelled"
+            )
+        if len(taught := set(self.truth[self.labelled].tolist())) == 1 and self.labelled.sum() > 1:
+            found.append(
+                f"all outcomes of the target that were learnt are {self.classes[taught.pop()]}; they say nothing of "
+                "the other classes there"
+            )
         if unseen := int((self.truth == len(self.classes)).sum()):
             found.append(
                 f"{unseen} rows of the target have an outcome that no other environment has; none of them can be "

@@ -27,8 +27,9 @@ class CausalTransfer(ReadsFeatures, DryRun, InRun, ReadsPictures, Generic[M]):
     """Predict classes in an environment that was not learnt from, before and after its rows are known.
 
     Rows are told by columns of numbers, by their pictures, as an encoder or a classifier's layer sees them, or by given
-    features. Known outcomes of the target judge the predictions, and with --labelled the first of them are learnt from.
-    Outcomes are classes; numbers are taken as classes too. The same command again goes on where a killed one was.
+    features. Known outcomes of the target judge the predictions; with --labelled so many of them, drawn by the seed,
+    are learnt from, and judge no more. Outcomes are classes; numbers are taken as classes too. The same command again
+    goes on where a killed one was.
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)

@@ -44,8 +44,8 @@ class Division:
         few = min(math.ceil(MOST * crops), channels)
         if few < self.parts:
             raise BadInput(
-                f"the tenth of {crops} crops with most of a concept, of {channels} channels of the earlier layer, has "
-                f"no {self.parts} parts; give more pictures, or --divided 0"
+                f"a concept is divided by the tenth of {crops} crops that have most of it, and by {channels} channels, "
+                f"too few for {self.parts} parts; give more pictures, or fewer --parts"
             )
 
     def widest(

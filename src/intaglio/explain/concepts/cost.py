@@ -14,7 +14,11 @@ CROPS = 16
 
 
 def concepts_plan(method: ConceptFinder, scored: ScoredNetwork, pictures: int) -> TimePlan:
-    """Seconds of all passes, by one call of the network that is timed; it is left as it was found."""
+    """Seconds of all passes, by one call of the network that is timed; it is left as it was found.
+
+    Raises `BadInput` for a layer that there is not.
+    """
+    method.layers_of(scored)
     rows = min(ROWS, method.batch)
     readings = 1 if method.division is None else 2
     passes = pictures * (readings * CROPS + 1 + method.points * (method.count + 1))

@@ -105,11 +105,8 @@ class ConceptFinder(ABC):
         """
         if len(images) < FEWEST:
             raise BadInput(f"concepts are what pictures share, and there is {len(images)}; give {FEWEST} or more")
-        scored.check_layers()
-        layer = self.layer or scored.layers[-1]
-        scored.layer(layer)
+        layer, earlier = self.layers_of(scored)
         division = self.division
-        earlier = division.layer_before(scored, layer) if division else ""
         crops = picture_crops(images.pixels)
         features = self._features(scored, layer, crops)
         if self.count > min(features.shape):
@@ -140,6 +137,13 @@ class ConceptFinder(ABC):
             self.name, self.reading, scored.head, scored.classes[target], layer, len(crops.boxes), float(left), found,
             torch.from_numpy(bank[order]).float(), earlier,
         )  # fmt: skip
+
+    def layers_of(self, scored: ScoredNetwork) -> tuple[str, str]:
+        """The layer of the concepts, and that of their parts, or none. Raises `BadInput` for one that there is not."""
+        scored.check_layers()
+        layer = self.layer or scored.layers[-1]
+        scored.layer(layer)
+        return layer, self.division.layer_before(scored, layer) if self.division else ""
 
     def _features(self, scored: ScoredNetwork, layer: str, crops: PictureCrops) -> Float[ndarray, "n c"]:
         """Features of crops at a layer. Raises `BadInput` where concepts cannot be made of them."""

@@ -4,6 +4,7 @@
 `concepts.csv` has a line a concept, and one for each part of a concept that was divided.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,12 +12,15 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.explain.concepts.concept_parts import MOST
 from intaglio.runs.stored_table import StoredTable
 
 FILE, TABLE = "concepts.safetensors", "concepts.csv"
 COLUMNS = ["concept", "part", "share", "spread", "importance", "low", "high", "largest_code", "crops"]
 LETTERS = "abcdefghij"
 """Of the parts of a concept."""
+FEW_CROPS = 5
+"""Crops of a part, below which its pictures may share anything."""
 Example = tuple[str, int, int, int, float]
 """Picture's name, top, left and side of the crop in pixels, and its code."""
 
@@ -104,6 +108,19 @@ class Concepts(StoredTable):
         )
         divided = [_sum(number, one.parts) for number, one in enumerate(self.concepts) if one.parts]
         return f"{told} By layer {self.earlier}, {'; '.join(divided)}." if divided else told
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what the result cannot be trusted for."""
+        most = math.ceil(MOST * self.crops)
+        few = [k for k, one in enumerate(self.concepts) if any(part.share * most < FEW_CROPS for part in one.parts)]
+        if not few:
+            return []
+        of = f"concept {few[0]}" if len(few) == 1 else f"concepts {', '.join(map(str, few))}"
+        return [
+            f"parts of {of} are of fewer than {FEW_CROPS} crops, which say little of what they share; give more "
+            "pictures, or fewer --parts"
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a concept, and one for each of its parts; the keys are `COLUMNS`."""
@@ -213,7 +230,10 @@ def _crops(examples: Sequence[Example]) -> dict[str, Any]:
 
 def _sum(number: int, parts: Sequence[ConceptPart]) -> str:
     """A concept as the sum of its parts, each by its first crop's picture."""
-    told = " + ".join(f"{part.examples[0][0]} ({part.share:.0%})" for part in parts)
+    told = " + ".join(
+        f"{number}{letter} ({part.share:.0%}, most of it in {part.examples[0][0]})"
+        for letter, part in zip(LETTERS, parts, strict=False)
+    )
     return f"concept {number} = {told}"
 
 

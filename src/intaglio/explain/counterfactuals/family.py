@@ -186,13 +186,16 @@ class CounterfactualMaker(ABC):
         )
 
 
-def some_held(table: AttributeTable, images: ImageSet, seed: int) -> AttributeTable:
-    """The table with a fifth of its labelled pictures held out, drawn by their content, where others have no labels."""
+def some_held(table: AttributeTable, images: ImageSet, seed: int, most: int) -> AttributeTable:
+    """The table with a fifth of its labelled pictures held out, drawn by their content, where others have no labels.
+
+    They are at most `most`, and as many as leave enough to learn from.
+    """
     labelled = np.flatnonzero(table.labelled).tolist()
     if len(labelled) == len(images):
         return table
     drawn = sorted(labelled, key=lambda k: digest([seed, images.hashes[k]]))
-    return table.holding(drawn[: max(0, min(len(labelled) // HELD, len(labelled) - FEWEST))])
+    return table.holding(drawn[: max(0, min(len(labelled) // HELD, len(labelled) - FEWEST, most))])
 
 
 def set_alone(values: Values, changes: Changes) -> Values:

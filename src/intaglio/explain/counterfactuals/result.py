@@ -132,15 +132,18 @@ class Counterfactuals(StoredTable):
             errors.append(f"{mean:.2f} ({low:.2f} to {high:.2f}) of the range of {self.names[k]}")
         if errors:
             found += f" What is measured in the pictures is off what is told by {', '.join(errors)}."
-        return f"{found} {self._judged}" if self.held.any() else found
+        return f"{found} {self._judged}" if self.held.any() or self.taught < self.learnt_from else found
 
     @property
     def _judged(self) -> str:
-        """Distance of values read off from labels that were not learnt, in a sentence."""
+        """Distance of values read off from labels, of those that were not learnt where there are any, in a sentence."""
         read = ", ".join(f"{name} by {self.misread[k]:.2f} of its range" for k, name in enumerate(self.names))
+        count = int(self.judges.sum())
+        whose = f"those whose labels were held out ({count})"
+        if not self.held.any():
+            whose = f"{count} of these, for want of labels to hold out,"
         return (
-            f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off those whose "
-            f"labels were held out ({self.held.sum()}) miss {read}."
+            f"Labels of {self.taught} of {self.learnt_from} pictures were learnt; values read off {whose} miss {read}."
         )
 
     @property
@@ -151,6 +154,8 @@ class Counterfactuals(StoredTable):
             found.append(f"{self.learnt_from} pictures are few to learn from; give {FEW} or more")
         if (poor := self.taught < self.learnt_from) and self.taught < FEW_LABELS:
             found.append(f"labels of {self.taught} pictures are few to learn from; give {FEW_LABELS} or more")
+        if poor and not self.held.any():
+            found.append("reading is judged by labels that were learnt, for want of others; give more labels")
         for name, value in self.changes.items():
             k = self.names.index(name)
             low, high = float(self.low[k]), float(self.low[k] + self.range[k])

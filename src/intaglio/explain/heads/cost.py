@@ -7,7 +7,7 @@ import torch
 
 from intaglio.errors import BadInput
 from intaglio.explain.heads.family import ReadableHead
-from intaglio.explain.heads.network_tuning import THROUGH, NetworkTuning, TuningLessons, beginning
+from intaglio.explain.heads.network_tuning import ConceptHead, NetworkTuning, TuningLessons, beginning
 from intaglio.explain.heads.place_features import place_features
 from intaglio.explain.kept_labels import KeptLabels
 from intaglio.explain.picture_features import FeatureSource, LayerFeatures
@@ -36,16 +36,19 @@ def heads_plan(method: ReadableHead, source: FeatureSource, images: ImageSet, ke
     told = f"pictures   {len(images)}, {places}"
     if method.tuning is None:
         return TimePlan({"features": reading, "heads": each * (method.folds + 1)}, told)
-    step = _step(method.tuning, cast(LayerFeatures, source), images)
+    step = _step(method.tuning, cast(LayerFeatures, source), images, first.shape[2])
     trainings = 2 * method.tuning.updates(len(kept.codes)) * step
     return TimePlan({"features": 4 * reading, "trainings": trainings, "heads": 4 * each}, told)
 
 
-def _step(tuning: NetworkTuning, source: LayerFeatures, images: ImageSet) -> float:
-    """Seconds of a step of a training, on first pictures with codes of no meaning."""
+def _step(tuning: NetworkTuning, source: LayerFeatures, images: ImageSet, features: int) -> float:
+    """Seconds of an update, on first pictures with codes and concepts of no meaning."""
     some = images.pixels[: tuning.rows]
     codes, ends = np.arange(len(some)) % 2, source.scored.features(some[:1]).shape[1]
     nothing = np.zeros((2, ends)), np.zeros(2)
     lessons = TuningLessons(some, torch.from_numpy(codes), ("a", "b"), codes, source.scored.device, nothing)
-    objective = tuning.begun(source, lessons, beginning(source, lessons), THROUGH)[1]
+    concepts = min(tuning.concepts, len(some) * tuning.side**2)
+    parts = torch.eye(concepts, features), torch.zeros(2, concepts), torch.zeros(2)
+    head = tuple(one.to(source.scored.device) for one in parts)
+    objective = tuning.training(source, lessons, beginning(source, lessons), cast(ConceptHead, head))[1]
     return seconds_of(lambda: objective(0), source.scored.device)

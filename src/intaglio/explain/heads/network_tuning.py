@@ -41,17 +41,19 @@ HEAD = "label"
 THROUGH, PLAIN = "through concepts", "plain"
 """Names of the trainings, and of their states and logs."""
 HEAD_SHARE = 5.0
-"""Rate of the concepts and their head beside that of the network, which they must keep up with."""
+"""Rate of the concepts and their head, as a multiple of the network's: they must follow its features as these move."""
 SAVED_S = 20.0
 """Seconds between two saved states, beside one an epoch."""
 
 
 Pixels = Float[Tensor, "m 3 h w"]
+ConceptHead = tuple[Float[Tensor, "c d"], Float[Tensor, "k c"], Float[Tensor, "k"]]
+"""Concepts, and weights and biases of a head on them."""
 
 
 @dataclass(frozen=True, eq=False)
 class TuningLessons:
-    """Pictures that a network learns from, with what heads of its untouched features begin with."""
+    """Pictures that a network learns from, and the linear head that its training begins with."""
 
     pixels: Pixels
     codes: Int[Tensor, "m"]
@@ -65,10 +67,10 @@ class TuningLessons:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkTuning:
-    """The training: AdamW on all weights, while the statistics of normalisation stay as they are."""
+    """The training: Adam on all weights, while the statistics of normalisation stay as they are."""
 
     concepts: int
-    """At most."""
+    """Concepts that are looked for, at most."""
     sparsity: float
     """Share of concepts left out."""
     weight: float
@@ -96,12 +98,12 @@ class NetworkTuning:
         if isinstance(source, LayerFeatures) and isinstance(source.scored.network, PictureClassifier):
             return ""
         return (
-            "the network that features are of is trained; give a classifier by --network, as a .safetensors file that "
-            "Intaglio wrote"
+            "this method trains the network that features are of, so it needs one that it can train: give --network "
+            "a .safetensors file that Intaglio wrote"
         )
 
     def updates(self, pictures: int) -> int:
-        """Those of all epochs."""
+        """Updates of all epochs over so many pictures."""
         return math.ceil(self.epochs * pictures / self.rows)
 
     def lessons(
@@ -147,16 +149,26 @@ class NetworkTuning:
     def begun(
         self, source: LayerFeatures, lessons: TuningLessons, network: PictureClassifier, name: str
     ) -> tuple[Trainer, Objective]:
-        """A training of a network that nothing has been learnt in, and its objective."""
+        """The training of that name before its first update, and its objective."""
+        if name != THROUGH:
+            return self.training(source, lessons, network, None)
+        module = network.get_submodule(layer_read(source))
+        concepts, head = self.found_concepts(self._places(network, module, lessons), lessons)
+        return self.training(source, lessons, network, (concepts, *head))
+
+    def training(
+        self, source: LayerFeatures, lessons: TuningLessons, network: PictureClassifier, given: ConceptHead | None
+    ) -> tuple[Trainer, Objective]:
+        """A training of a network and of given concepts with their head, or of the network alone; its objective."""
         steps, count = self.updates(len(lessons.pixels)), len(lessons.classes)
         settings = CosineSettings(steps=steps, learning_rate=self.learning_rate, weight_decay=0.0)
         device, module = lessons.device, network.get_submodule(layer_read(source))
         counts = lessons.codes.bincount(minlength=count)
         balance = (len(lessons.codes) / (count * counts)).float().to(device)
+        parts = ("concepts/centres", "concepts/weight", "concepts/bias")
         through = dict[str, Tensor]()
-        if name == THROUGH:
-            concepts, head = self.found_concepts(self._places(network, module, lessons), lessons)
-            through = {"concepts/centres": concepts, "concepts/weight": head[0], "concepts/bias": head[1]}
+        if given is not None:
+            through |= zip(parts, given, strict=True)
         shares = dict.fromkeys(through, HEAD_SHARE)
         trainer = Trainer(dict(network.named_parameters()), settings, beside=through, shares=shares)
 

@@ -215,7 +215,7 @@ class HeadReadings(StoredTable):
         (_, before), (_, plain), _ = self.networks
         few = f"{self.accuracy:.2f} in place of {before.accuracy:.2f} by few concepts"
         many = f"{self.linear_accuracy:.2f} in place of {before.linear_accuracy:.2f} by the linear head"
-        told = f"The training through concepts gives {few} and {many}"
+        told = f"On {len(self.names):,} held-out pictures the training through concepts gives {few} and {many}"
         if gained := self.iis_gain(before):
             low, high = gained[1]
             told += f", and a score that differs by {gained[0]:+.2f} ({low:+.2f} to {high:+.2f})"

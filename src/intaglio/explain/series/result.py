@@ -102,8 +102,9 @@ class ExplainedPoints(StoredTable):
     def _grouped(self) -> str:
         figures = self.landmark_figures()
         return (
-            f"Masked, they gather about landmarks ({figures['landmarks']}): {figures['purity']:.0%} of series are of "
-            f"the most frequent class of theirs, by chance {figures['purity_by_chance']:.0%}."
+            f"By what the masks leave of them, series gather about {figures['landmarks']} landmarks: "
+            f"{figures['purity']:.0%} of series are of the class that most series of their landmark have, by chance "
+            f"{figures['purity_by_chance']:.0%}."
         )
 
     @property

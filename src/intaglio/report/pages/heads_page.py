@@ -56,7 +56,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
     text_of_labels = "The share of each label’s pictures that is named right by heads that were fitted without them."
     networks = PageTable(
         "The network before and after",
-        ["held-out pictures", "linear head", "few concepts", "interpretability"],
+        ["network", "linear head", "few concepts", "interpretability"],
         [list(row) for row in network_lines(found)],
     )
     text = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from intaglio.causal.transfer.result import REFITTED, TransferPredictions
+from intaglio.causal.transfer.result import LABELLED, REFITTED, TransferPredictions
 from intaglio.report.kit.format import count, title
 from intaglio.report.kit.views import ConceptPage, Key, PageTable, Row
 from intaglio.runs.read import RunData
@@ -38,6 +38,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         for one in found.left_out
     ]
     rows = rows or [["none", "no outcome of the target is known, and checks were left out", "-", "-", "-"]]
+    labelled = count(int(found.labelled.sum()), "outcome")
+    learnt = f" {LABELLED.capitalize()}, it has learnt {labelled} of the target." if found.labelled.any() else ""
     changed = f" {REFITTED.capitalize()}, the target's rows change {found.refits}." if found.refits else ""
     return ConceptPage(
         template="audit_concept.html.j2",
@@ -59,8 +61,8 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         warnings=run.warnings,
         table=PageTable("Accuracy", ["held out", "stage", "rows", "right", "most common class"], rows),
         table_heading="Each environment held out",
-        table_text=f"A prediction is {found.reading}.{changed} The most common class is that of the environments "
-        "that were learnt from.",
+        table_text=f"A prediction is {found.reading}.{changed}{learnt} The most common class is that of the "
+        "environments that were learnt from.",
         pictures=[],
         pictures_text="",
         limits=LIMITS,

@@ -126,8 +126,9 @@ def test_a_concept_that_the_last_layer_merges_is_divided_by_an_earlier_one():
     assert first >= second > 0
     assert first + second == pytest.approx(1)
     assert sum(len(part.examples) for part in warm.parts) == 9  # a tenth of 10 x 9 crops
-    told = " + ".join(f"{part.examples[0][0]} ({part.share:.0%})" for part in warm.parts)
-    assert f"By layer stages.0, concept 1 = {told}." in found.statement
+    (one, other), (top, next_top) = (part.share for part in warm.parts), (part.examples[0][0] for part in warm.parts)
+    told = f"concept 1 = 1a ({one:.0%}, most of it in {top}) + 1b ({other:.0%}, most of it in {next_top})"
+    assert f"By layer stages.0, {told}." in found.statement
     lines = [(row["concept"], row["part"]) for row in found.rows()]
     assert lines == [(0, None), (1, None), (1, "a"), (1, "b")]
 
@@ -149,10 +150,36 @@ def test_parts_that_cannot_be_found_are_refused():
         replace(few, layer="stages.0")(scored, images, 0)
     with pytest.raises(BadInput, match=r"layer stages.1 of the parts is not before stages.0; name an earlier one"):
         replace(few, layer="stages.0", earlier="stages.1")(scored, images, 0)
-    with pytest.raises(BadInput, match="the tenth of 18 crops with most of a concept, of 9 channels .* has no 3 parts"):
+    with pytest.raises(
+        BadInput, match="the tenth of 18 crops that have most of it, and by 9 channels, too few for 3 parts"
+    ):
         replace(few, parts=3)(scored, images[[0, 1]], 0)
     with pytest.raises(BadInput, match=r"layer stages.0.0.0 goes below 0"):
         replace(few, earlier="stages.0.0.0")(untrained(), pictures(3), 0)
+
+
+def test_parts_are_of_the_last_layer_with_larger_maps_where_none_is_named():
+    net = new_classifier({HEAD: ("yes", "no")}, 0, widths=(4, 4, 4), repeats=(1, 1, 1)).eval()
+    scored = classifier_score(net, HEAD, side=16)
+    assert CRAFT(count=2, divided=1).layers_of(scored) == ("stages", "stages.1")
+    assert CRAFT(count=2, divided=1, layer="stages.1").layers_of(scored) == ("stages.1", "stages.0")
+    assert CRAFT(count=2).layers_of(scored) == ("stages", "")
+
+
+@pytest.mark.parametrize("idle", [{"parts": 4}, {"earlier": "stages.0"}])
+def test_parts_of_nothing_are_refused(idle):
+    with pytest.raises(ValueError, match="give divided too"):
+        CRAFT(**idle)
+    with pytest.raises(ValueError, match="divided must be 2 at most, as count is, not 3"):
+        CRAFT(count=2, divided=3)
+
+
+def test_parts_of_few_crops_are_warned_of():
+    scored, images = merging()
+    found = CRAFT(count=2, points=2, divided=1, parts=2)(scored, images, 0)
+    assert [one.split(",")[0] for one in found.warnings] == ["parts of concept 1 are of fewer than 5 crops"]  # 8 and 1
+    whole = replace(found, concepts=(found.concepts[0], replace(found.concepts[1], parts=())))
+    assert whole.warnings == []
 
 
 def test_the_score_of_its_own_maps_is_the_score_of_the_picture():

@@ -13,6 +13,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.explain.heads.concept_reading import concept_scores, kept_scores
 from intaglio.explain.heads.methods.tuned_concepts import TunedConcepts
 from intaglio.explain.heads.network_tuning import HEAD, PLAIN, THROUGH, beginning, kept_of
+from intaglio.explain.heads.result import HeadReadings
 from intaglio.explain.logistic_fits import chosen_logistic, plain_weights
 from intaglio.explain.picture_features import LayerFeatures, TabledFeatures
 from intaglio.images.image_set import ImageSet
@@ -75,8 +76,10 @@ def test_a_network_whose_loud_features_hide_the_label_is_taught_to_say_it_by_few
     assert len(found.names) == 33
     assert found.tuned.learnt == 63
     assert all(torch.equal(one, before[name]) for name, one in source.scored.network.state_dict().items())
-    assert "The training through concepts gives" in found.statement
+    assert "On 33 held-out pictures the training through concepts gives" in found.statement
     found.save(tmp_path)
+    again = HeadReadings.load(tmp_path)
+    assert [one.accuracy for _, one in again.networks] == [one.accuracy for one in (untouched, plain, tuned)]
     stored = load_classifier(tmp_path / "network.safetensors")  # measured with the weights of its file
     assert stored.classes == {HEAD: ("blue", "green", "red")}
     for name, one in found.tuned.classifier.state_dict().items():
@@ -159,7 +162,9 @@ def test_labels_weigh_alike_however_many_pictures_they_have():
 def test_what_cannot_be_trained_is_refused():
     images, labels = feature_scenes.labelled()
     rows = TabledFeatures(images.names, np.eye(15))
-    with pytest.raises(BadInput, match="the network that features are of is trained; give a classifier by --network"):
+    with pytest.raises(
+        BadInput, match="this method trains the network that features are of, so it needs one that it can"
+    ):
         TunedConcepts(**SMALL)(rows, images, "light", labels["light"])
     images, labels = striped(30)
     with pytest.raises(IntaglioError, match="made the features of all pictures alike; give a lower --learning-rate"):

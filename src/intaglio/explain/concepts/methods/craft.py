@@ -46,6 +46,9 @@ class CRAFT(ConceptFinder):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.divided >= 0, f"divided must be 0 or more, not {self.divided}")
+        require(self.divided <= self.count, f"divided must be {self.count} at most, as count is, not {self.divided}")
+        idle = not self.divided and (self.earlier != "" or self.parts != type(self).parts)
+        require(not idle, "earlier and parts are of concepts that are divided; give divided too")
         require(2 <= self.parts <= len(LETTERS), f"parts must be 2 to {len(LETTERS)}, not {self.parts}")
 
     @property
