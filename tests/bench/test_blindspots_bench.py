@@ -6,10 +6,13 @@ import torch
 
 import tiny
 from intaglio.bench.blindspots import bench as room
+from intaglio.bench.blindspots import unseen as shared
 from intaglio.bench.blindspots.bench import BlindSpotsBench, figures_of
 from intaglio.bench.blindspots.unseen import Unseen, first_of, joined, separation_of, share, specific, spread
 from intaglio.bench.blindspots.unseen_kind import KINDS, UnseenKind
 from intaglio.errors import BadInput
+from intaglio.explain.blindspots.methods.channels import ChannelEnergies
+from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
@@ -89,6 +92,30 @@ def test_sets_are_joined_with_their_captions_and_spread_from_end_to_end():
     both = joined(some, ImageSet.from_pixels(tiny.pixels(2, 1)))
     assert list(both.captions) == ["a", "b", "c", None, None]
     assert spread(both, 3).pixels.equal(both.pixels[[0, 2, 4]])
+
+
+def test_every_figure_is_of_its_own_pictures(tmp_path, monkeypatch):
+    """Pictures of one grey each, whose codes are that grey: real 2, decoded 4, drawn 6; of the kind 8, of others 1."""
+
+    def grey(tenths, count):
+        return torch.full((count, 3, 16, 16), tenths / 10) + torch.arange(count).view(-1, 1, 1, 1) / 1000
+
+    class Greys(ChannelEnergies):
+        name = "greys"
+
+        def sums(self, scored, learnt, asked):
+            told = (10 * asked.pixels.mean((1, 2, 3))).round().double()
+            return torch.stack([told, 10 - told], 1), 0.0
+
+    given = {}
+    monkeypatch.setattr(shared, "specific", lambda *sides: given.update(sides=sides) or (np.array([True, False]),) * 2)
+    monkeypatch.setattr(shared, "separation_of", lambda real, other, *rest: [real[0, 0], other[0, 0], 0.0])
+    scene = UnseenKind(load_model(tiny.sd_folder(tmp_path / "base")), 3, 0, "Objects")
+    vars(scene)["apart"] = ImageSet.from_pixels(grey(8, 2)), ImageSet.from_pixels(grey(1, 5))
+    pairs = PicturedPairs(("a", "b", "c"), {"real": grey(2, 3), "generated": grey(6, 3), "decoded": grey(4, 3)})
+    found = scene.row(Greys(), pairs)
+    assert [found[name][:2] for name in ("auc", "control", "beyond")] == [[2, 6], [2, 4], [4, 6]]
+    assert [side[:, 0].tolist() for side in given["sides"]] == [[8] * 2, [1] * 5]
 
 
 def test_the_bench_measures_rows_by_scale_and_goes_on_where_it_was_killed(tmp_path, monkeypatch):
