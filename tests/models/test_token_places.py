@@ -1,5 +1,7 @@
 """Tokens and their places: by hand, and in networks of transformers."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import (
@@ -93,6 +95,27 @@ def test_channels_that_come_last_are_no_maps():
     assert len(net.stage_ends) == 2
     assert net.stage_ends[1] == "convnext.encoder.stages.1"
     assert net.last_seen_layer == net.layers[-1]
+
+
+class MapsAfterTokens(torch.nn.Module):
+    """Maps, their tokens normalised, and maps of these."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = torch.nn.Conv2d(3, 4, 4, stride=4), torch.nn.LayerNorm(4)
+        self.mixed, self.head = torch.nn.Conv2d(4, 6, 1), torch.nn.Linear(6, 3)
+
+    def forward(self, pixel_values):
+        maps = self.patches(pixel_values)
+        tokens = self.norm(maps.flatten(2).transpose(1, 2))
+        found = self.mixed(tokens.transpose(1, 2).unflatten(2, maps.shape[2:]))
+        return SimpleNamespace(logits=self.head(found.mean((2, 3))))
+
+
+def test_maps_after_all_tokens_are_taken():
+    net = ScoredTransformer(MapsAfterTokens().eval(), "label", ("cat", "dog", "bird"), 16, "logit", Preprocessing())
+    assert net.token_layers == {"norm": TokenGrid(4, 4, 0)}
+    assert net.last_seen_layer == "mixed"
 
 
 def test_the_last_layer_of_maps_is_taken_where_no_tokens_follow():
