@@ -113,7 +113,9 @@ def test_every_figure_is_of_its_own_pictures(tmp_path, monkeypatch):
     scene = UnseenKind(load_model(tiny.sd_folder(tmp_path / "base")), 3, 0, "Objects")
     vars(scene)["apart"] = ImageSet.from_pixels(grey(8, 2)), ImageSet.from_pixels(grey(1, 5))
     pairs = PicturedPairs(("a", "b", "c"), {"real": grey(2, 3), "generated": grey(6, 3), "decoded": grey(4, 3)})
-    found = scene.row(Greys(), pairs)
+    assert scene.row(Greys(), pairs)["against"] is None
+    found = scene.row(Greys(), pairs, grey(9, 3))
+    assert found["against"][:2] == [9, 6]
     assert [found[name][:2] for name in ("auc", "control", "beyond")] == [[2, 6], [2, 4], [4, 6]]
     assert [side[:, 0].tolist() for side in given["sides"]] == [[8] * 2, [1] * 5]
 
@@ -177,6 +179,7 @@ def test_a_base_without_a_kind_is_measured_beside_the_whole_one(tmp_path, monkey
     assert one["of"] == [load_model(without).fingerprint, "Objects"]
     assert one["whole"]["of"] == [load_model(tmp_path / "base").fingerprint, "Objects"]
     assert figures["auc_whole_channels_1"] == one["whole"]["auc"][0]
+    assert (len(one["against"]), one["whole"]["against"]) == (3, None)
     table = bench.summary(figures)
     assert "Objects: suppressed" in table
     assert "auc of the whole base" in table
@@ -184,8 +187,9 @@ def test_a_base_without_a_kind_is_measured_beside_the_whole_one(tmp_path, monkey
 
 def test_blind_spots_found_are_the_suppressed_ones_of_those_that_were_planted():
     row = {"auc": [0.9, 0.8, 1.0], "unseen": 8, "suppressed": 0.75}
-    both = figures_of({"channels at 3": {**row, "whole": {"auc": [0.4, 0.3, 0.5]}}}, 1.0)
+    both = figures_of({"channels at 3": {**row, "against": [0.7, 0.6, 0.8], "whole": {"auc": [0.4, 0.3, 0.5]}}}, 1.0)
     assert (both["auc_channels_3"], both["auc_whole_channels_3"]) == (0.9, 0.4)
+    assert both["auc_against_whole_channels_3"] == 0.7
     found = figures_of({"dictionary at 3": row, "channels at 3": {**row, "unseen": 99}}, 1.0)
     assert (found["blind_spots_found"], found["blind_spots_planted"]) == (6, 8)
     assert figures_of({"channels at 3": row}, 1.0)["blind_spots_planted"] is None

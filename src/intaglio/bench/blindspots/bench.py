@@ -11,6 +11,7 @@ from intaglio.bench.blindspots.unseen_kind import Kind, UnseenKind
 from intaglio.bench.kit.methods import default_method
 from intaglio.errors import BadInput
 from intaglio.explain.blindspots.family import BlindSpotFinder
+from intaglio.explain.blindspots.pictured_pairs import PicturedPairs
 from intaglio.files import file_hash
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
@@ -41,7 +42,8 @@ class BlindSpotsBench:
 
     With `withheld`, a base that was trained without a kind of subject (`recipes/emoji64/train_base.py --without`) draws
     captions of all kinds by artists that it knows. Noto's pictures tell which concepts are that kind's and which the
-    other kinds', and the embedded base, which saw them all, draws the same captions: `whole` has its figures.
+    other kinds', and the embedded base, which saw them all, draws the same captions: `against` has its drawings in
+    place of the real pictures, and `whole` has its own figures.
     """
 
     explain_figures: ClassVar[tuple[str, ...]] = ("blind_spots_found", "blind_spots_planted")
@@ -109,7 +111,7 @@ class BlindSpotsBench:
             f"{others} exaggerated",
             "first ten",
             "named",
-            *([] if self.withheld is None else ["auc of the whole base"]),
+            *([] if self.withheld is None else ["against the whole base", "auc of the whole base"]),
         )
         lines = [
             (
@@ -122,7 +124,7 @@ class BlindSpotsBench:
                 _share(one["exaggerated"], one["known"]),
                 f"{one['first_ten']}",
                 f"{one['suppressed_all'] + one['exaggerated_all']} of {one['concepts']}",
-                *([] if self.withheld is None else [_bounds(one["whole"]["auc"])]),
+                *([] if self.withheld is None else [_bounds(one["against"]), _bounds(one["whole"]["auc"])]),
             )
             for name, row in figures["rows"].items()
             for scale, one in row.items()
@@ -153,15 +155,21 @@ class BlindSpotsBench:
         left = [one for one in asked if _key(*one) not in run.recorded("row")]
         with run.progress(len(asked), "rows", len(asked) - len(left)) as progress:
             for name, scale in left:
-                found = [
-                    scene.row(methods[name], scene.drawn(scale, run, f"drawn {of} {scale:g}"))
-                    for of, scene in scenes.items()
-                ]
-                run.record("row", _key(name, scale), found[0] | ({"whole": found[1]} if found[1:] else {}))
+                pairs = {of: scene.drawn(scale, run, f"drawn {of} {scale:g}") for of, scene in scenes.items()}
+                run.record("row", _key(name, scale), _row(methods[name], scenes, pairs))
                 progress.advance()
         for scale in self.guidance:
             for of in scenes:
                 run.drop_state(f"drawn {of} {scale:g}")
+
+
+def _row(method: BlindSpotFinder, scenes: Mapping[str, Unseen], pairs: Mapping[str, PicturedPairs]) -> dict[str, Any]:
+    """Figures of the embedded base; or of one without a kind, beside the embedded one and against its drawings."""
+    whole = scenes["embedded"].row(method, pairs["embedded"])
+    if "withheld" not in scenes:
+        return whole
+    found = scenes["withheld"].row(method, pairs["withheld"], pairs["embedded"].parts["generated"])
+    return found | {"whole": whole}
 
 
 def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
@@ -177,6 +185,7 @@ def figures_of(recorded: Mapping[str, Mapping[str, Any]], seconds: float) -> dic
     every = [(f"{name}_{scale}", one) for name, row in rows.items() for scale, one in row.items()]
     flat = {f"auc_{name}": one["auc"][0] for name, one in every}
     flat |= {f"auc_whole_{name}": one["whole"]["auc"][0] for name, one in every if "whole" in one}
+    flat |= {f"auc_against_whole_{name}": one["against"][0] for name, one in every if "whole" in one}
     core = next(iter(rows.get(CORE, {}).values()), None)
     headline = {
         "blind_spots_planted": None if core is None else core["unseen"],

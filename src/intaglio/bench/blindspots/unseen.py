@@ -71,22 +71,31 @@ class Unseen(ABC):
         parts = {"real": self.real.pixels, "generated": self._pixels(latents), "decoded": self.decoded}
         return PicturedPairs(self.real.names, parts)  # pyright: ignore[reportArgumentType]
 
-    def row(self, method: BlindSpotFinder, pairs: PicturedPairs) -> dict[str, Any]:
-        """All figures of a method on pairs of real and generated pictures, with the real ones decoded as control."""
+    def row(
+        self, method: BlindSpotFinder, pairs: PicturedPairs, others: Float[Tensor, "n 3 h w"] | None = None
+    ) -> dict[str, Any]:
+        """All figures of a method on pairs of real and generated pictures, with the real ones decoded as control.
+
+        `others` are another model's drawings of the captions, which these are compared with in place of the real ones.
+        """
         own, known = self.apart
-        asked = joined(pairs.whole, own, known)
+        asked = joined(pairs.whole, own, known, *([] if others is None else [ImageSet.from_pixels(others)]))
         sums, left = method.sums(self.scored, pairs.both, asked)
         codes = sums.double().numpy()
         parts = {name: codes[pairs.places(name)] for name in pairs.parts}
         first = len(pairs.whole)
-        ours, theirs = specific(codes[first : first + len(own)], codes[first + len(own) :])
+        ours, theirs = specific(*np.split(codes[first : first + len(own) + len(known)], [len(own)]))
         found = method.compared(pairs, parts, left, method.layer)
         verdicts = {one.number: one.verdict for one in found.shifts}
         separated = separation_of(parts["real"], parts["generated"], ours, theirs, self.seed)
         control = separation_of(parts["real"], parts["decoded"], ours, theirs, self.seed)
         beyond = separation_of(parts["decoded"], parts["generated"], ours, theirs, self.seed)
+        against = None
+        if others is not None:
+            against = separation_of(codes[-len(others) :], parts["generated"], ours, theirs, self.seed)
         return {
             "auc": separated,
+            "against": against,
             "control": control,
             "beyond": beyond,
             "first_ten": first_of(parts["real"], parts["generated"], ours),
