@@ -170,8 +170,6 @@ def test_parts_are_of_the_last_layer_with_larger_maps_where_none_is_named():
 def test_parts_of_nothing_are_refused(idle):
     with pytest.raises(ValueError, match="give divided too"):
         CRAFT(**idle)
-    with pytest.raises(ValueError, match="divided must be 2 at most, as count is, not 3"):
-        CRAFT(count=2, divided=3)
 
 
 def test_parts_of_few_crops_are_warned_of():

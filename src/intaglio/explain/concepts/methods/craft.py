@@ -34,9 +34,9 @@ class CRAFT(ConceptFinder):
     reading: ClassVar[str] = "a non-negative direction that adds up to the features of crops with others of its kind"
 
     divided: int = 0
-    """Concepts that are divided into parts, from 0: those whose crops one direction of the earlier layer's features
-    explains least. A concept that fewer crops than parts have, or whose crops all have most of one part, is left
-    whole."""
+    """Concepts that are divided into parts, from 0, or all where there are fewer: those whose crops one direction of
+    the earlier layer's features explains least. A concept that fewer crops than parts have, or whose crops all have
+    most of one part, is left whole."""
     parts: int = 3
     """Parts of each, 2 to 10."""
     earlier: str = ""
@@ -46,7 +46,6 @@ class CRAFT(ConceptFinder):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.divided >= 0, f"divided must be 0 or more, not {self.divided}")
-        require(self.divided <= self.count, f"divided must be {self.count} at most, as count is, not {self.divided}")
         idle = not self.divided and (self.earlier != "" or self.parts != type(self).parts)
         require(not idle, "earlier and parts are of concepts that are divided; give divided too")
         require(2 <= self.parts <= len(LETTERS), f"parts must be 2 to {len(LETTERS)}, not {self.parts}")
