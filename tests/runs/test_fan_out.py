@@ -72,3 +72,11 @@ def running(pid: int) -> bool:
 def wait(until) -> None:
     while not until():
         time.sleep(0.1)
+
+
+def test_a_worker_that_is_replaced_is_no_news():
+    told = "A worker stopped while some jobs were given to the executor. This can be caused by a memory leak."
+    code = f"import warnings, intaglio.runs.fan_out; warnings.warn({told!r}); warnings.warn('another')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert "A worker stopped" not in found
+    assert "another" in found

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from intaglio.runs.cluster import joined
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+# Loky ends a worker that has grown and starts another, which changes nothing for whoever waits for results.
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
 
 WATCH_S = 1.0
 """Seconds between two checks by a worker that its parent still lives."""
