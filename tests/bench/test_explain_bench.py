@@ -55,8 +55,8 @@ def test_rows_end_to_end_and_a_stopped_bench_goes_on(small, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         small(progress="none")
     found = small(progress="none")
-    assert asked == ["grad-cam", "occlusion", "occlusion"]
-    assert list(found["rows"]) == ["grad-cam", "occlusion"]
+    assert asked == ["occlusion", "grad-cam", "grad-cam"]  # the one of more passes first
+    assert set(found["rows"]) == {"grad-cam", "occlusion"}
     assert found["rows"]["occlusion"]["difull"] > 0.5
     assert found["rows"]["occlusion"]["planted"] > 0.9
     assert found["gridpg_grad_cam"] == found["rows"]["grad-cam"]["gridpg"]
