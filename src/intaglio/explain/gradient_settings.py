@@ -91,7 +91,7 @@ class ClassActivation(Attributor):
     def check(self, scored: ScoredNetwork) -> None:
         """As the family's; raises `BadInput` for a layer that there is not, too."""
         super().check(scored)
-        if self.layer not in ("", *scored.token_layers):
+        if self.layer and self.layer not in scored.token_layers:
             scored.layer(self.layer)
 
     def slope_at(

@@ -37,7 +37,7 @@ def page_of(run: RunData, page_folder: Path) -> ConceptPage | None:
         [one.environment, "from the others", count(one.rows, "row"), f"{one.accuracy:.1%}", f"{one.common:.1%}"]
         for one in found.left_out
     ]
-    rows = rows or [["none", "no outcome of the target is known, and checks were left out", "-", "-", "-"]]
+    rows = rows or [["none", "no outcome is left to judge by, and no environment was held out", "-", "-", "-"]]
     labelled = count(int(found.labelled.sum()), "outcome")
     learnt = f" {LABELLED.capitalize()}, it has learnt {labelled} of the target." if found.labelled.any() else ""
     changed = f" {REFITTED.capitalize()}, the target's rows change {found.refits}." if found.refits else ""
