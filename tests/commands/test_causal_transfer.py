@@ -42,6 +42,18 @@ def test_covariates_are_enough_and_the_page_says_how_often_each_stage_is_right(f
     assert main(words) == 0  # the second time it is found
 
 
+def test_where_all_outcomes_are_learnt_the_plan_the_words_and_the_page_say_that_none_judges(folder, capsys):
+    words = line(folder, "--covariates", "u", "v", "--labelled", "12", "--no-checks")
+    assert main([*words, "--dry-run"]) == 0
+    assert "12 of the target are learnt, and 0 judge the predictions" in capsys.readouterr().out
+    assert main(words) == 0
+    assert "all 12 outcomes of it that are known were learnt from" in capsys.readouterr().out
+    (run,) = (folder / "runs").glob("causal-transfer-erm-*")
+    page = (run / "report.html").read_text()
+    assert "no outcome is left to judge by, and no environment was held out" in page
+    assert "Labelled, it has learnt 12 outcomes of the target." in page
+
+
 def test_pictures_are_found_by_the_rows_names(folder, capsys):
     names = planted(12, 0)[0].names
     for name, pixels in zip(names, tiny.pixels(48, seed=1), strict=True):
